@@ -1,0 +1,50 @@
+//! Who asks, and from where.
+
+use std::fmt;
+
+/// Someone who asks for something to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A peer of an ops socket, by kernel credentials.
+    Peer {
+        /// User id.
+        uid: u32,
+        /// Process id, where the kernel gives one.
+        pid: Option<i32>,
+        /// True for `operate.sock`.
+        operate: bool,
+    },
+    /// A user of the management surface.
+    User {
+        /// User name.
+        name: String,
+        /// Client address.
+        source: String,
+    },
+    /// The daemon itself: start-up, reconcilers, resumed runs.
+    System,
+}
+
+impl Actor {
+    /// From where, for the audit record.
+    #[must_use]
+    pub fn source(&self) -> String {
+        match self {
+            Self::Peer { operate: true, .. } => "operate.sock".to_owned(),
+            Self::Peer { .. } => "view.sock".to_owned(),
+            Self::User { source, .. } => source.clone(),
+            Self::System => "daemon".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer { uid, pid: Some(pid), .. } => write!(f, "uid {uid} (pid {pid})"),
+            Self::Peer { uid, pid: None, .. } => write!(f, "uid {uid}"),
+            Self::User { name, .. } => f.write_str(name),
+            Self::System => f.write_str("gatehoused"),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Door 3, ops to control: what ops may ask for. Ops never touches data; control decides.
+
+use crate::actor::Actor;
+use crate::permission::{CanDestroy, CanRead, CanWrite};
+use gatehouse_common::ids::{ConsumerId, Revision};
+use gatehouse_common::ops::audit::AuditEntry;
+use gatehouse_common::ops::entities::{Consumer, Route, Session, Token};
+use gatehouse_common::problem::{Code, Problem};
+use std::path::PathBuf;
+use tokio::sync::{mpsc, oneshot};
+
+/// Where the answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T, Problem>>;
+
+/// What a revocation took away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Revoked {
+    /// Sessions ended.
+    pub sessions: usize,
+    /// API keys revoked.
+    pub keys: usize,
+    /// Revision that says so; the data plane has acknowledged it.
+    pub revision: Revision,
+}
+
+/// A backup, as written or as checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backup {
+    /// The file.
+    pub path: PathBuf,
+    /// Rows in it.
+    pub rows: usize,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Revision it holds.
+    pub revision: Revision,
+    /// Unix milliseconds when it was made.
+    pub made_unix_ms: i64,
+}
+
+/// All that ops may ask of control. Each change carries its proof and its actor.
+#[derive(Debug)]
+pub enum Command {
+    /// The published revision.
+    Revision(CanRead, Reply<Revision>),
+    /// The routes.
+    Routes(CanRead, Reply<Vec<Route>>),
+    /// The consumers.
+    Consumers(CanRead, Reply<Vec<Consumer>>),
+    /// The API keys.
+    Tokens(CanRead, Reply<Vec<Token>>),
+    /// The sessions.
+    Sessions(CanRead, Reply<Vec<Session>>),
+    /// Makes every present token, session and API key of a consumer dead.
+    RevokeTokens(CanDestroy, Actor, ConsumerId, Reply<Revoked>),
+    /// Probes as the world would: does control still accept this consumer's older tokens?
+    ProbeRevoked(CanRead, ConsumerId, Reply<bool>),
+    /// Writes a consistent archive of store and settings; the name has no folder in it.
+    Backup(CanWrite, Actor, String, Reply<Backup>),
+    /// The archives there are, newest first.
+    Backups(CanRead, Reply<Vec<Backup>>),
+    /// Reads an archive to its end and checks every row.
+    CheckBackup(CanRead, String, Reply<Backup>),
+    /// Puts an archive's rows in place of the present ones, in one change; revoked stays revoked.
+    Restore(CanDestroy, Actor, String, Reply<Revision>),
+    /// Leaves an audit record; answers when it is on the disk.
+    Audit(CanRead, AuditEntry, Reply<Revision>),
+}
+
+/// Ops' end of the door.
+#[derive(Debug, Clone)]
+pub struct ControlHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+impl ControlHandle {
+    /// Makes the door; control serves the receiver.
+    #[must_use]
+    pub fn door() -> (Self, mpsc::Receiver<Command>) {
+        // Full: the asker waits. Ops asks a few times a second at most.
+        let (commands, receiver) = mpsc::channel(64);
+        (Self { commands }, receiver)
+    }
+
+    /// Asks and waits: `handle.ask(|reply| Command::Routes(read, reply))`.
+    ///
+    /// # Errors
+    /// What control answers, or [`Code::ShuttingDown`] when it has ended.
+    pub async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Problem::new(Code::ShuttingDown, "the control plane has ended");
+        self.commands.send(make(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}

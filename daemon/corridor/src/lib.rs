@@ -1,0 +1,12 @@
+//! The corridor: four doors between the rooms (snapshot, telemetry, command, runs) and the small ports
+//! every room needs. It decides nothing.
+
+pub mod actor;
+pub mod clock;
+pub mod command;
+pub mod permission;
+pub mod runs;
+pub mod shutdown;
+pub mod snapshot;
+pub mod tasks;
+pub mod telemetry;
