@@ -1,0 +1,274 @@
+//! Composition root: builds the rooms in the order in which they depend on each other and hands out the
+//! ports. Binds now, serves later; knows no signal.
+
+use crate::records::Records;
+use crate::settings::checked::Settings;
+use crate::settings::secrets;
+use actix_web::dev::{Extensions, ServerHandle};
+use actix_web::{App, HttpServer};
+use anyhow::{Context as _, anyhow};
+use gatehouse_common::ids::BootId;
+use gatehouse_common::limits::LOG_RING_LINES;
+use gatehouse_common::problem::Problem;
+use gatehouse_common::secret::Secret;
+use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit};
+use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::command::ControlHandle;
+use gatehouse_corridor::shutdown::Shutdown;
+use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
+use gatehouse_corridor::tasks::TaskGroup;
+use gatehouse_corridor::telemetry::Telemetry;
+use gatehouse_data::DataPlane;
+use gatehouse_ops::{LogRing, Ops, OpsConfig};
+use gatehouse_store::Store;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+/// A running appliance.
+pub(crate) struct House {
+    pub(crate) settings: Settings,
+    pub(crate) address: SocketAddr,
+    /// A second handle of the listener, kept for a restart in place.
+    pub(crate) listener: TcpListener,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) data: DataPlane,
+    pub(crate) server: ServerHandle,
+    pub(crate) ops: Ops,
+    pub(crate) tasks: TaskGroup,
+    pub(crate) store: Store,
+    pub(crate) records: Records,
+    pub(crate) log_filter: LogFilter,
+    /// The administrator's password, if this start made it.
+    pub(crate) made_password: Option<Secret<String>>,
+}
+
+/// The live log level.
+pub(crate) struct LogFilter(reload::Handle<EnvFilter, Registry>);
+
+impl LogFilter {
+    /// Changes the level.
+    pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
+        Ok(self.0.reload(EnvFilter::try_new(level)?)?)
+    }
+}
+
+fn told(problem: Problem) -> anyhow::Error {
+    anyhow!("{} [{}]", problem.detail, problem.code)
+}
+
+/// Builds and starts everything.
+///
+/// # Errors
+/// Whatever keeps the appliance from serving, in words for the operator.
+pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
+    for folder in [&settings.data_dir, &settings.runtime_dir, &settings.log_dir] {
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    }
+    let ring = LogRing::new(LOG_RING_LINES);
+    let log_filter = logging(&settings, &ring)?;
+    let clock = Clock::System;
+    let started_unix_ms = clock.unix_ms();
+    let shutdown = Shutdown::new(settings.drain);
+    let tasks = TaskGroup::new("house");
+    let (listener, address) = listen(settings.listen)?;
+    let signing_keys = keys(&settings)?;
+    let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
+        .with_context(|| format!("opening the store in {}", settings.data_dir.display()))?;
+    let workers = match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        count => count,
+    };
+    let telemetry = Telemetry::new(workers);
+    let (publisher, subscriber) = snapshot::door();
+    let (handle, commands) = ControlHandle::door();
+    let data = DataPlane::new(subscriber.clone(), Arc::clone(&telemetry), clock.clone(), workers);
+    data.run(&tasks);
+    let (config, made_password) = control_config(&settings, signing_keys, &store, clock.clone())?;
+    let control = Control::start(config, store.clone(), publisher, tasks.clone(), commands).map_err(told)?;
+    let ops_config = OpsConfig {
+        runtime_dir: settings.runtime_dir.clone(),
+        data_dir: settings.data_dir.clone(),
+        host: host_name(&settings),
+        build: env!("CARGO_PKG_VERSION").to_owned(),
+        boot: BootId(format!("{started_unix_ms}-{}", std::process::id())),
+        started_unix_ms,
+        listen: vec![address.to_string()],
+        operators_group: settings.operators_group.clone(),
+        clock,
+    };
+    let ops = Ops::start(
+        ops_config,
+        store.clone(),
+        handle,
+        Arc::clone(&telemetry),
+        subscriber,
+        Arc::clone(&ring),
+        shutdown.clone(),
+        tasks.clone(),
+    )
+    .await
+    .map_err(told)?;
+    let records = Records::start(&settings.log_dir, Arc::clone(&telemetry), ring)?;
+    let kept = listener.try_clone().context("keeping the listener")?;
+    let server = serve(kept, workers, &data, &control, &telemetry, &tasks, &settings)?;
+    Ok(House {
+        settings, address, listener, shutdown, telemetry, data, server, ops, tasks, store, records, log_filter, made_password,
+    })
+}
+
+fn logging(settings: &Settings, ring: &Arc<LogRing>) -> anyhow::Result<LogFilter> {
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&settings.log_level)?);
+    let plain = (!settings.log_json).then(|| fmt::layer().with_writer(std::io::stderr).with_ansi(false));
+    let json = settings.log_json.then(|| fmt::layer().json().with_writer(std::io::stderr));
+    tracing_subscriber::registry().with(filter).with(plain).with(json).with(ring.layer()).try_init()?;
+    Ok(LogFilter(handle))
+}
+
+/// Takes the listener that systemd or our own predecessor left, else binds.
+fn listen(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let inherited = listenfd::ListenFd::from_env().take_tcp_listener(0).unwrap_or_default();
+    let listener = match inherited {
+        Some(listener) => listener,
+        None => TcpListener::bind(wanted).with_context(|| format!("listen = {wanted}: cannot bind"))?,
+    };
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn keys(settings: &Settings) -> anyhow::Result<Vec<TokenKey>> {
+    let folder = settings.data_dir.join("keys");
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let kept = |given: &Option<Secret<String>>, file: &str| match given {
+        Some(key) => Ok(key.clone()),
+        None => secrets::kept(&folder.join(file)).map(Secret::new).map_err(|error| anyhow!(error)),
+    };
+    let signing = kept(&settings.signing_key, "signing.key")?;
+    // Made at once, so that the first value encrypted at rest finds it.
+    let encryption = kept(&settings.encryption_key, "encryption.key")?;
+    if signing.expose() == encryption.expose() {
+        return Err(anyhow!("keys/signing.key equals keys/encryption.key; expected two different keys"));
+    }
+    let previous = settings.signing_key_previous.clone();
+    Ok(std::iter::once(signing).chain(previous).map(token_key).collect())
+}
+
+/// The `kid` is derived from the key, so that two keys can never share one.
+fn token_key(key: Secret<String>) -> TokenKey {
+    let kid = gatehouse_control::key_id(key.expose().as_bytes());
+    TokenKey { kid, secret: Secret::new(key.expose().clone().into_bytes()) }
+}
+
+fn control_config(
+    settings: &Settings,
+    signing_keys: Vec<TokenKey>,
+    store: &Store,
+    clock: Clock,
+) -> anyhow::Result<(ControlConfig, Option<Secret<String>>)> {
+    let empty = store.scan("users")?.is_empty();
+    let made = (empty && settings.admin_password.is_none()).then(|| Secret::new(secrets::random_text(24)));
+    let password = settings.admin_password.clone().or_else(|| made.clone());
+    let (memory_kib, iterations, lanes) = settings.argon2;
+    let (per_window, window_secs, disabled) = settings.login_limit;
+    let config = ControlConfig {
+        data_dir: settings.data_dir.clone(),
+        bootstrap: password.map(|password| Bootstrap {
+            username: settings.admin_username.clone(),
+            email: settings.admin_email.clone(),
+            password,
+        }),
+        signing_keys,
+        access_ttl_secs: settings.access_token_secs,
+        refresh_ttl_secs: settings.refresh_token_secs,
+        argon2: Argon2Config { memory_kib, iterations, lanes },
+        hash_threads: settings.hash_threads,
+        login_limit: LoginLimit { per_window, window_secs, disabled },
+        strict_envelope: settings.strict_envelope,
+        enforce_admin_subscription: settings.enforce_admin_subscription,
+        cookie_secure: settings.cookie_secure,
+        cookie_samesite: settings.cookie_samesite.clone(),
+        cookie_domain: settings.cookie_domain.clone(),
+        limits: limits(settings),
+        page_size_max: settings.page_size_max,
+        settings_file: settings.file.clone(),
+        clock,
+    };
+    Ok((config, made))
+}
+
+fn limits(settings: &Settings) -> GatewayLimits {
+    GatewayLimits {
+        body_bytes: settings.body_bytes_max,
+        connect_timeout_ms: settings.connect_timeout_millis,
+        read_timeout_ms: settings.read_timeout_millis,
+        idle_connections: settings.upstream_idle_connections,
+        idle_timeout_ms: settings.upstream_idle_millis,
+        in_flight: settings.in_flight_max,
+        strict_envelope: settings.strict_envelope,
+    }
+}
+
+fn host_name(settings: &Settings) -> String {
+    if !settings.host_name.is_empty() {
+        return settings.host_name.clone();
+    }
+    let system = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if system.is_empty() { "gatehouse".to_owned() } else { system }
+}
+
+/// Counts a connection for as long as it is open.
+struct Connection(Arc<Telemetry>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    workers: usize,
+    data: &DataPlane,
+    control: &Control,
+    telemetry: &Arc<Telemetry>,
+    tasks: &TaskGroup,
+    settings: &Settings,
+) -> anyhow::Result<ServerHandle> {
+    let (data, control, counted) = (data.clone(), control.clone(), Arc::clone(telemetry));
+    let next = Arc::new(AtomicUsize::new(0));
+    let server = HttpServer::new(move || {
+        let worker = next.fetch_add(1, Ordering::Relaxed) % workers;
+        App::new()
+            .configure(|config| control.configure(config))
+            .configure(|config| data.configure_default(worker, config))
+    })
+    .on_connect(move |_, extensions: &mut Extensions| {
+        counted.connections.fetch_add(1, Ordering::Relaxed);
+        extensions.insert(Connection(Arc::clone(&counted)));
+    })
+    .workers(workers)
+    .tcp_nodelay(true)
+    .keep_alive(std::time::Duration::from_secs(75))
+    .client_request_timeout(std::time::Duration::from_secs(10))
+    .shutdown_timeout(settings.drain.as_secs().max(1))
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    tasks.spawn_to_end(async move {
+        if let Err(error) = server.await {
+            tracing::error!(target: "run", %error, "the listener ended");
+        }
+    });
+    Ok(handle)
+}
+
+/// Where the store lies.
+pub(crate) fn store_folder(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join("store")
+}

@@ -1,0 +1,127 @@
+//! `gatehoused`: from the command line to the exit code. No logic lives here.
+
+mod assemble;
+mod demo;
+mod records;
+mod run;
+mod settings;
+mod store_cli;
+
+use clap::{Parser, Subcommand};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Exit codes, from sysexits.h.
+mod exit {
+    pub(crate) const USAGE: u8 = 64;
+    pub(crate) const INTERNAL: u8 = 70;
+    pub(crate) const CONFIG: u8 = 78;
+}
+
+/// The Gatehouse daemon: gateway, manager and ops socket in one process.
+#[derive(Debug, Parser)]
+#[command(name = "gatehoused", version)]
+struct Arguments {
+    /// Settings file instead of /etc/gatehouse/gatehouse.toml
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Folder of the store, keys, audit trail and backups
+    #[arg(long)]
+    data_dir: Option<String>,
+    /// Folder of the ops sockets
+    #[arg(long)]
+    runtime_dir: Option<String>,
+    /// Any other setting as NAME=VALUE; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// Print the merged settings with their sources and exit; 78 when invalid
+    #[arg(long)]
+    check: bool,
+    /// Start a small upstream and register a demo API in front of it
+    #[arg(long)]
+    demo: bool,
+    /// Print docs/config.md and exit
+    #[arg(long, hide = true)]
+    print_config_docs: bool,
+    #[command(subcommand)]
+    command: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Work on the store while no daemon runs
+    #[command(subcommand)]
+    Store(store_cli::StoreVerb),
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { exit::USAGE } else { 0 };
+            drop(error.print());
+            return ExitCode::from(code);
+        }
+    };
+    if arguments.print_config_docs {
+        return said(&settings::table::document());
+    }
+    let (merged, checked) = match load(&arguments) {
+        Ok(loaded) => loaded,
+        Err(problems) => return refused(exit::CONFIG, &problems),
+    };
+    if arguments.check {
+        return said(&settings::print(&merged));
+    }
+    let outcome = match arguments.command {
+        Some(Verb::Store(verb)) => store_cli::run(&verb, &checked),
+        None => run::run(checked, arguments.demo),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refused(exit::INTERNAL, &[format!("{error:#}")]),
+    }
+}
+
+type Loaded = (settings::Merged, settings::checked::Settings);
+
+fn load(arguments: &Arguments) -> Result<Loaded, Vec<String>> {
+    let mut flags = BTreeMap::new();
+    let named = [
+        ("listen", &arguments.listen),
+        ("data_dir", &arguments.data_dir),
+        ("runtime_dir", &arguments.runtime_dir),
+    ];
+    for (name, value) in named {
+        flags.extend(value.clone().map(|value| (name.to_owned(), value)));
+    }
+    for pair in &arguments.set {
+        let (name, value) = pair.split_once('=').ok_or_else(|| vec![format!("--set {pair:?}: expected NAME=VALUE")])?;
+        if settings::table::named(name).is_none() {
+            return Err(vec![format!("--set: unknown setting {name:?}; docs/config.md lists all")]);
+        }
+        flags.insert(name.to_owned(), value.to_owned());
+    }
+    let (merged, file) = settings::merge(&settings::Inputs::from_process(flags, arguments.config.clone()))?;
+    let checked = settings::checked::check(&merged, file)?;
+    Ok((merged, checked))
+}
+
+fn said(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(exit::INTERNAL),
+    }
+}
+
+fn refused(code: u8, problems: &[String]) -> ExitCode {
+    for problem in problems {
+        drop(writeln!(std::io::stderr(), "gatehoused: {problem}"));
+    }
+    ExitCode::from(code)
+}

@@ -1,0 +1,90 @@
+//! The one writer of access records: takes them from the workers' rings, gives them to the log ring and
+//! to a daily file. JSON lines; the query is never part of a record, so no secret in it can be either.
+
+use gatehouse_corridor::telemetry::{AccessRecord, Telemetry};
+use gatehouse_ops::LogRing;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long a record waits for its batch.
+const BATCH_MILLIS: u64 = 50;
+/// Daily files kept.
+const FILES_KEPT: usize = 14;
+
+/// The writer thread.
+#[derive(Debug)]
+pub(crate) struct Records {
+    stop: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Records {
+    /// Starts the writer.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or no thread can be made.
+    pub(crate) fn start(folder: &Path, telemetry: Arc<Telemetry>, ring: Arc<LogRing>) -> anyhow::Result<Self> {
+        let mut file = tracing_appender::rolling::Builder::new()
+            .rotation(tracing_appender::rolling::Rotation::DAILY)
+            .filename_prefix("access")
+            .filename_suffix("jsonl")
+            .max_log_files(FILES_KEPT)
+            .build(folder)?;
+        // Room for one message; a second stop would find the thread gone.
+        let (stop, stopped) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("records".to_owned()).spawn(move || {
+            let mut records = Vec::new();
+            let mut text = Vec::new();
+            loop {
+                let last = !matches!(
+                    stopped.recv_timeout(Duration::from_millis(BATCH_MILLIS)),
+                    Err(RecvTimeoutError::Timeout)
+                );
+                telemetry.take_records(&mut records);
+                for record in records.drain(..) {
+                    ring.push_access(&record);
+                    line(&record, &mut text);
+                }
+                if !text.is_empty() && file.write_all(&text).is_err() {
+                    telemetry.dropped_lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                }
+                text.clear();
+                if last {
+                    break;
+                }
+            }
+        })?;
+        Ok(Self { stop, thread })
+    }
+
+    /// Writes what is left and ends.
+    pub(crate) fn stop(self) {
+        drop(self.stop.send(()));
+        drop(self.thread.join());
+    }
+}
+
+fn line(record: &AccessRecord, into: &mut Vec<u8>) {
+    let object = serde_json::json!({
+        "at_unix_ms": record.at_unix_ms,
+        "request_id": record.request,
+        "method": record.method,
+        "path": record.path,
+        "route": record.route,
+        "consumer": record.consumer,
+        "client_ip": record.peer,
+        "status": record.status,
+        "micros": record.micros,
+        "upstream_micros": record.upstream_micros,
+        "bytes_in": record.bytes_in,
+        "bytes_out": record.bytes_out,
+        "upstream": record.upstream,
+        "failure": record.failure,
+    });
+    into.extend_from_slice(object.to_string().as_bytes());
+    into.push(b'\n');
+}

@@ -1,0 +1,159 @@
+//! The daemon's life: start, signals, sd_notify, the phases of shutdown, restart in place.
+
+use crate::assemble::{self, House};
+use crate::settings::checked::Settings;
+use crate::{demo, settings};
+use anyhow::Context as _;
+use command_fds::{CommandFdExt as _, FdMapping};
+use gatehouse_corridor::shutdown::{Ending, Phase};
+use sd_notify::NotifyState;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Runs until a signal or a runbook ends it; after [`Ending::Restart`] this process becomes the new one.
+pub(crate) fn run(settings: Settings, demo: bool) -> anyhow::Result<()> {
+    // Taken at the start: after an upgrade the path names the new binary, /proc/self/exe the old one.
+    let binary = std::env::current_exe().context("finding the binary")?;
+    let (ending, listener) = actix_web::rt::System::new().block_on(live(settings, demo))?;
+    match ending {
+        Ending::Exit => Ok(()),
+        Ending::Restart => Err(become_anew(binary, listener)),
+    }
+}
+
+/// Executes the binary in this very process, so that whoever supervises the pid notices nothing; the
+/// listener stays open, so that connections queue instead of being refused. Returns only on failure.
+fn become_anew(binary: PathBuf, listener: TcpListener) -> anyhow::Error {
+    let mut command = std::process::Command::new(binary);
+    command.args(std::env::args_os().skip(1));
+    command.env("LISTEN_FDS", "1").env("LISTEN_PID", std::process::id().to_string()).env_remove("LISTEN_FDNAMES");
+    let mapping = FdMapping { parent_fd: OwnedFd::from(listener), child_fd: 3 };
+    if let Err(error) = command.fd_mappings(vec![mapping]) {
+        return anyhow::Error::new(error).context("keeping the listener");
+    }
+    anyhow::Error::new(command.exec()).context("restarting in place")
+}
+
+async fn live(settings: Settings, demo: bool) -> anyhow::Result<(Ending, TcpListener)> {
+    let mut signals = Signals::new()?;
+    let house = assemble::assemble(settings).await?;
+    if demo {
+        demo::start(&house).await.context("starting the demo")?;
+    }
+    announce(&house)?;
+    notify(&[NotifyState::Ready]);
+    watchdog(&house);
+    let ending = loop {
+        tokio::select! {
+            ending = house.shutdown.asked() => break ending,
+            _ = signals.terminate.recv() => house.shutdown.ask(Ending::Exit),
+            _ = signals.interrupt.recv() => house.shutdown.ask(Ending::Exit),
+            _ = signals.again.recv() => house.shutdown.ask(Ending::Restart),
+            _ = signals.hangup.recv() => reload(&house),
+        }
+    };
+    end(house, ending).await
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    again: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            again: signal(SignalKind::user_defined2())?,
+        })
+    }
+}
+
+/// Outside systemd there is nobody to tell, which is no failure.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(target: "run", %error, "sd_notify failed");
+    }
+}
+
+/// Beats from the runtime that serves ops and control: when that hangs, systemd restarts us.
+fn watchdog(house: &House) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    house.tasks.spawn(async move {
+        let mut beat = tokio::time::interval(limit / 3);
+        loop {
+            beat.tick().await;
+            notify(&[NotifyState::Watchdog]);
+        }
+    });
+}
+
+fn announce(house: &House) -> anyhow::Result<()> {
+    let settings = &house.settings;
+    let socket = settings.runtime_dir.join("operate.sock");
+    let mut text = format!("gatehoused {} listens on http://{}\n", env!("CARGO_PKG_VERSION"), house.address);
+    if let Some(password) = &house.made_password {
+        text.push_str(&format!(
+            "administrator: {}   password (shown once): {}\n",
+            settings.admin_username,
+            password.expose()
+        ));
+    }
+    text.push_str(&format!("console: gatehouse --socket {}\n", socket.display()));
+    let mut out = std::io::stdout().lock();
+    // A closed standard output is no reason not to serve.
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    tracing::info!(target: "run", address = %house.address, "serving");
+    Ok(())
+}
+
+/// SIGHUP: reads the settings anew. What can change live does; the rest is named in the log.
+fn reload(house: &House) {
+    let stamp = NotifyState::monotonic_usec_now();
+    match &stamp {
+        Ok(stamp) => notify(&[NotifyState::Reloading, stamp.clone()]),
+        Err(_) => notify(&[NotifyState::Reloading]),
+    }
+    let inputs = settings::Inputs::from_process(std::collections::BTreeMap::new(), house.settings.file.clone());
+    let read = settings::merge(&inputs).and_then(|(merged, file)| settings::checked::check(&merged, file));
+    match read {
+        Ok(new) => match house.log_filter.set(&new.log_level) {
+            Ok(()) => tracing::info!(target: "run", log_level = new.log_level, "settings reloaded; all but log_level need a restart"),
+            Err(error) => tracing::error!(target: "run", %error, "log level not changed"),
+        },
+        Err(problems) => tracing::error!(target: "run", problems = problems.join("; "), "settings not reloaded"),
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
+    let House { shutdown, data, telemetry, server, ops, tasks, store, records, listener, .. } = house;
+    notify(&[NotifyState::Stopping]);
+    shutdown.enter(Phase::Draining);
+    tracing::info!(target: "run", deadline_secs = shutdown.drain.as_secs(), "draining");
+    data.draining(true);
+    server.pause().await;
+    let deadline = Instant::now() + shutdown.drain;
+    while telemetry.in_flight.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left = telemetry.in_flight.load(Ordering::Acquire);
+    shutdown.enter(Phase::Closing);
+    server.stop(left == 0).await;
+    ops.stop().await;
+    tasks.close().await;
+    records.stop();
+    store.close();
+    tracing::info!(target: "run", cut = left, "ended");
+    Ok((ending, listener))
+}

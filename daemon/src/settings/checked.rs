@@ -1,0 +1,278 @@
+//! Merged text to typed settings; every problem at once, each naming its setting.
+
+use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
+use super::{Merged, Value};
+use gatehouse_common::secret::Secret;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The settings a daemon runs with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) runtime_dir: PathBuf,
+    pub(crate) workers: usize,
+    pub(crate) host_name: String,
+    pub(crate) log_level: String,
+    pub(crate) log_json: bool,
+    pub(crate) log_dir: PathBuf,
+    pub(crate) admin_username: String,
+    pub(crate) admin_email: String,
+    pub(crate) admin_password: Option<Secret<String>>,
+    pub(crate) signing_key: Option<Secret<String>>,
+    pub(crate) signing_key_previous: Option<Secret<String>>,
+    pub(crate) encryption_key: Option<Secret<String>>,
+    pub(crate) access_token_secs: i64,
+    pub(crate) refresh_token_secs: i64,
+    pub(crate) argon2: (u32, u32, u32),
+    pub(crate) hash_threads: usize,
+    pub(crate) login_limit: (u64, u64, bool),
+    pub(crate) strict_envelope: bool,
+    pub(crate) enforce_admin_subscription: bool,
+    pub(crate) page_size_max: usize,
+    pub(crate) cookie_secure: bool,
+    pub(crate) cookie_samesite: String,
+    pub(crate) cookie_domain: Option<String>,
+    pub(crate) body_bytes_max: u64,
+    pub(crate) connect_timeout_millis: u64,
+    pub(crate) read_timeout_millis: u64,
+    pub(crate) upstream_idle_connections: usize,
+    pub(crate) upstream_idle_millis: u64,
+    pub(crate) in_flight_max: u64,
+    pub(crate) drain: Duration,
+    pub(crate) operators_group: Option<String>,
+    pub(crate) store_backend: String,
+    pub(crate) file: Option<PathBuf>,
+}
+
+struct Reader<'a> {
+    merged: &'a Merged,
+    problems: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn value(&self, name: &str) -> Value {
+        let none = || Value { text: String::new(), source: "nowhere".to_owned() };
+        self.merged.get(name).cloned().unwrap_or_else(none)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.value(name).text
+    }
+
+    fn optional(&self, name: &str) -> Option<String> {
+        Some(self.text(name)).filter(|text| !text.is_empty())
+    }
+
+    fn problem(&mut self, name: &str, expected: impl Display) {
+        let value = self.value(name);
+        let secret = super::table::named(name).is_some_and(|setting| setting.secret);
+        let shown = if secret { gatehouse_common::secret::MASK.to_owned() } else { format!("{:?}", value.text) };
+        self.problems.push(format!("{name} = {shown} ({}): {expected}", value.source));
+    }
+
+    fn parsed<T: FromStr + Default>(&mut self, name: &str, expected: &str) -> T {
+        if let Ok(value) = self.text(name).trim().parse() {
+            return value;
+        }
+        self.problem(name, expected);
+        T::default()
+    }
+
+    fn number<T: FromStr + Default + PartialOrd + Display + Copy>(&mut self, name: &str, low: T, high: T) -> T {
+        let expected = format!("expected a whole number from {low} to {high}");
+        let value: T = match self.text(name).trim().parse() {
+            Ok(value) => value,
+            Err(_) => {
+                self.problem(name, expected);
+                return low;
+            }
+        };
+        if value < low || value > high {
+            self.problem(name, expected);
+        }
+        value
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        match self.text(name).trim().to_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => {
+                self.problem(name, "expected true or false");
+                false
+            }
+        }
+    }
+
+    fn one_of(&mut self, name: &str, allowed: &[&str]) -> String {
+        let text = self.text(name).trim().to_lowercase();
+        if !allowed.contains(&text.as_str()) {
+            self.problem(name, format!("expected one of {}", allowed.join(", ")));
+        }
+        text
+    }
+
+    fn key(&mut self, name: &str) -> Option<Secret<String>> {
+        let text = self.optional(name)?;
+        if let Some(why) = secrets::weakness(&text) {
+            self.problem(name, why);
+        }
+        Some(Secret::new(text))
+    }
+}
+
+/// Types and checks the merged settings.
+///
+/// # Errors
+/// All problems, one line each; no secret in them.
+pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, Vec<String>> {
+    let mut r = Reader { merged, problems: Vec::new() };
+    let data_dir = PathBuf::from(r.text("data_dir"));
+    let log_dir = r.optional("log_dir").map_or_else(|| data_dir.join("logs"), PathBuf::from);
+    let listen = r.text("listen").parse().unwrap_or_else(|_| {
+        r.problem("listen", "expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080");
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    });
+    let tls_in_front = r.flag("tls_in_front");
+    let settings = Settings {
+        listen,
+        runtime_dir: PathBuf::from(r.text("runtime_dir")),
+        workers: r.number("workers", 0, 1024),
+        host_name: r.text("host_name"),
+        log_level: r.one_of("log_level", &["error", "warn", "warning", "info", "debug", "trace"]),
+        log_json: r.one_of("log_format", &["plain", "json"]) == "json",
+        log_dir,
+        admin_username: r.text("admin_username"),
+        admin_email: r.text("admin_email"),
+        admin_password: r.optional("admin_password").map(Secret::new),
+        signing_key: r.key("signing_key"),
+        signing_key_previous: r.key("signing_key_previous"),
+        encryption_key: r.key("encryption_key"),
+        access_token_secs: r.number("access_token_secs", 30, 31_536_000),
+        refresh_token_secs: r.number("refresh_token_secs", 60, 31_536_000),
+        argon2: (
+            r.number("argon2_memory_kib", 8_192, 1_048_576),
+            r.number("argon2_iterations", 1, 64),
+            r.number("argon2_lanes", 1, 16),
+        ),
+        hash_threads: r.number("hash_threads", 1, 64),
+        login_limit: (
+            r.number("login_rate_limit", 1, 1_000_000),
+            r.number("login_rate_window_secs", 1, 86_400),
+            r.flag("login_rate_disabled"),
+        ),
+        strict_envelope: r.flag("strict_envelope"),
+        enforce_admin_subscription: r.flag("enforce_admin_subscription"),
+        page_size_max: r.number("page_size_max", 1, 1_000),
+        cookie_secure: tls_in_front || r.flag("cookie_secure"),
+        cookie_samesite: r.one_of("cookie_samesite", &["strict", "lax", "none"]),
+        cookie_domain: r.optional("cookie_domain"),
+        body_bytes_max: r.number("body_bytes_max", 1, 1 << 40),
+        connect_timeout_millis: r.number("connect_timeout_millis", 1, 600_000),
+        read_timeout_millis: r.number("read_timeout_millis", 1, 86_400_000),
+        upstream_idle_connections: r.number("upstream_idle_connections", 0, 100_000),
+        upstream_idle_millis: r.number("upstream_idle_millis", 1, 86_400_000),
+        in_flight_max: r.number("in_flight_max", 1, 10_000_000),
+        drain: Duration::from_secs(r.number("drain_secs", 0, 86_400)),
+        operators_group: r.optional("operators_group"),
+        store_backend: r.one_of("store_backend", &["sled", "memory"]),
+        data_dir,
+        file,
+    };
+    identity(&mut r, &settings);
+    guards(&mut r, tls_in_front);
+    if r.problems.is_empty() { Ok(settings) } else { Err(r.problems) }
+}
+
+fn identity(r: &mut Reader<'_>, settings: &Settings) {
+    let length = settings.admin_username.chars().count();
+    if !(3..=50).contains(&length) {
+        r.problem("admin_username", "expected 3 to 50 characters");
+    }
+    if !settings.admin_email.contains('@') {
+        r.problem("admin_email", "expected an e-mail address");
+    }
+    let short = |password: &Secret<String>| password.expose().chars().count() < PASSWORD_CHARS;
+    if settings.admin_password.as_ref().is_some_and(short) {
+        r.problem("admin_password", format!("expected at least {PASSWORD_CHARS} characters"));
+    }
+    let keys = [
+        ("signing_key", &settings.signing_key),
+        ("signing_key_previous", &settings.signing_key_previous),
+        ("encryption_key", &settings.encryption_key),
+        ("admin_password", &settings.admin_password),
+    ];
+    for (index, (name, key)) in keys.iter().enumerate() {
+        for (other, earlier) in keys.iter().take(index) {
+            let equal = key.as_ref().zip(earlier.as_ref()).is_some_and(|(a, b)| a.expose() == b.expose());
+            if equal {
+                r.problem(name, format!("equals {other}; expected a value of its own ({KEY_CHARS} characters or more)"));
+            }
+        }
+    }
+}
+
+fn guards(r: &mut Reader<'_>, tls_in_front: bool) {
+    let bypass = r.flag("localhost_bypass");
+    let credentials = r.flag("allow_credentials");
+    if r.text("env").trim() != "production" {
+        return;
+    }
+    if !tls_in_front {
+        r.problem("tls_in_front", "production needs TLS: put a TLS proxy in front and declare it with true");
+    }
+    if credentials && r.text("allowed_origins").split(',').any(|origin| origin.trim() == "*") {
+        r.problem("allowed_origins", "production refuses * together with allow_credentials; list the origins");
+    }
+    if bypass {
+        r.problem("localhost_bypass", "production refuses it; expected false");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Inputs, merge};
+    use super::*;
+
+    fn problems(environment: &[(&str, &str)]) -> Vec<String> {
+        let environment = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let (merged, file) = merge(&Inputs { environment, ..Inputs::default() }).ok().unwrap();
+        check(&merged, file).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn defaults_are_valid() {
+        assert_eq!(problems(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_problem_names_its_setting_and_no_secret() {
+        let long = "0123456789abcdefghijklmnopqrstuvwxyz";
+        for (environment, name) in [
+            (vec![("GATEHOUSE_LISTEN", "nowhere")], "listen"),
+            (vec![("THREADS", "many")], "workers"),
+            (vec![("JWT_SECRET_KEY", "tooshort1")], "signing_key"),
+            (vec![("JWT_SECRET_KEY", long), ("MEM_ENCRYPTION_KEY", long)], "encryption_key"),
+            (vec![("DOORMAN_ADMIN_PASSWORD", "tiny")], "admin_password"),
+            (vec![("ENV", "production")], "tls_in_front"),
+            (
+                vec![("ENV", "production"), ("HTTPS_ONLY", "true"), ("LOCAL_HOST_IP_BYPASS", "true")],
+                "localhost_bypass",
+            ),
+            (
+                vec![("ENV", "production"), ("HTTPS_ONLY", "true"), ("ALLOWED_ORIGINS", "*"), ("ALLOW_CREDENTIALS", "1")],
+                "allowed_origins",
+            ),
+        ] {
+            let found = problems(&environment);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].starts_with(name), "{found:?}");
+            assert!(!found[0].contains("tooshort1") && !found[0].contains(long), "{found:?}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The one table of settings: name, older names, default, help. `docs/config.md` is generated from it.
+
+/// How an older name's value becomes ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Convert {
+    /// As it is.
+    Same,
+    /// Seconds (may have a fraction) to milliseconds.
+    SecondsToMillis,
+    /// Minutes to seconds.
+    MinutesToSeconds,
+    /// A count whose unit stands in `NAME_FREQ` (spec/doorman.md 2.4), to seconds.
+    CountWithFrequency,
+    /// `HOST` or `PORT`: one half of an address.
+    AddressPart,
+}
+
+/// An older name that is accepted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Alias {
+    pub(crate) name: &'static str,
+    pub(crate) convert: Convert,
+}
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    /// Key in the file; the variable is `GATEHOUSE_` and the name in upper case.
+    pub(crate) name: &'static str,
+    pub(crate) default: &'static str,
+    pub(crate) secret: bool,
+    pub(crate) help: &'static str,
+    pub(crate) aliases: &'static [Alias],
+}
+
+impl Setting {
+    /// The native variable.
+    pub(crate) fn variable(&self) -> String {
+        format!("GATEHOUSE_{}", self.name.to_uppercase())
+    }
+}
+
+const fn same(name: &'static str) -> Alias {
+    Alias { name, convert: Convert::Same }
+}
+
+const fn with(name: &'static str, convert: Convert) -> Alias {
+    Alias { name, convert }
+}
+
+macro_rules! settings {
+    ($($name:ident $default:literal $([$($alias:expr),* $(,)?])? $($secret:literal)? => $help:literal;)*) => {
+        /// Every setting, in the order of the documentation.
+        pub(crate) const SETTINGS: &[Setting] = &[$(Setting {
+            name: stringify!($name),
+            default: $default,
+            secret: settings!(@secret $($secret)?),
+            help: $help,
+            aliases: &[$($($alias),*)?],
+        }),*];
+    };
+    (@secret) => { false };
+    (@secret $secret:literal) => { $secret };
+}
+
+settings! {
+    listen "127.0.0.1:8080" [with("HOST", Convert::AddressPart), with("PORT", Convert::AddressPart)]
+        => "Address and port of the gateway and of the management surface.";
+    data_dir "/var/lib/gatehouse" => "Folder of the store, keys, audit trail and backups.";
+    runtime_dir "/run/gatehouse" => "Folder of `operate.sock` and `view.sock`.";
+    workers "0" [same("THREADS")] => "Worker threads; 0 takes one per processor.";
+    env "" [same("ENV")] => "`production` arms the guards of docs/config.md, \"Production\".";
+    host_name "" => "Name of the box in the console; empty takes the system's.";
+    log_level "info" [same("LOG_LEVEL")] => "error, warn, info, debug or trace.";
+    log_format "plain" [same("LOG_FORMAT")] => "plain or json.";
+    log_dir "" [same("LOGS_DIR")] => "Folder of the log files; empty is `logs` in the data folder.";
+    admin_username "admin" [same("BOOTSTRAP_ADMIN_USERNAME")] => "Name of the first administrator.";
+    admin_email "admin@localhost.localdomain" [same("DOORMAN_ADMIN_EMAIL")]
+        => "E-mail address of the first administrator.";
+    admin_password "" [same("BOOTSTRAP_ADMIN_PASSWORD"), same("DOORMAN_ADMIN_PASSWORD")] true
+        => "Password of the first administrator, at least 12 characters; empty makes one and prints it once.";
+    signing_key "" [same("JWT_SECRET_KEY")] true
+        => "Key that signs tokens, at least 32 characters; empty makes one on the first start.";
+    signing_key_previous "" true => "Key that still verifies tokens during a rotation.";
+    encryption_key "" [same("MEM_ENCRYPTION_KEY"), same("TOKEN_ENCRYPTION_KEY")] true
+        => "Key for values encrypted at rest, at least 32 characters; empty makes one on the first start.";
+    access_token_secs "1800" [
+        with("AUTH_EXPIRE_TIME", Convert::CountWithFrequency),
+        with("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", Convert::MinutesToSeconds),
+    ] => "Life of an access token, seconds.";
+    refresh_token_secs "604800" [with("AUTH_REFRESH_EXPIRE_TIME", Convert::CountWithFrequency)]
+        => "Life of a refresh token, seconds.";
+    argon2_memory_kib "19456" => "Memory of one password hash, KiB.";
+    argon2_iterations "2" => "Passes of one password hash.";
+    argon2_lanes "1" => "Lanes of one password hash.";
+    hash_threads "2" => "Passwords hashed at the same time.";
+    login_rate_limit "5" [same("LOGIN_IP_RATE_LIMIT")] => "Logins per address and window.";
+    login_rate_window_secs "300" [same("LOGIN_IP_RATE_WINDOW")] => "That window, seconds.";
+    login_rate_disabled "false" [same("LOGIN_IP_RATE_DISABLED")] => "Switches that limit off.";
+    strict_envelope "false" [same("STRICT_RESPONSE_ENVELOPE")]
+        => "Answers 200 always, with the status in the body.";
+    enforce_admin_subscription "false" [same("ENFORCE_ADMIN_SUBSCRIPTION")]
+        => "Administrators need subscriptions too.";
+    page_size_max "1000" [same("MAX_PAGE_SIZE")] => "Largest page of a list.";
+    tls_in_front "false" [same("HTTPS_ONLY")] => "A proxy in front speaks TLS: Secure cookies.";
+    cookie_secure "false" [same("COOKIE_SECURE")] => "Secure cookies without `tls_in_front`.";
+    cookie_samesite "strict" [same("COOKIE_SAMESITE")] => "strict, lax or none.";
+    cookie_domain "" [same("COOKIE_DOMAIN")] => "Domain of the cookies; empty is the host asked.";
+    allowed_origins "" [same("ALLOWED_ORIGINS")]
+        => "Origins the management surface answers; checked at start, not served yet.";
+    allow_credentials "false" [same("ALLOW_CREDENTIALS")] => "Credentials for those origins.";
+    localhost_bypass "false" [same("LOCAL_HOST_IP_BYPASS")] => "Loopback passes address filters.";
+    body_bytes_max "1048576" [same("MAX_BODY_SIZE_BYTES")] => "Largest request body, bytes.";
+    connect_timeout_millis "5000" [with("HTTP_CONNECT_TIMEOUT", Convert::SecondsToMillis)]
+        => "Longest time to connect to an upstream, milliseconds.";
+    read_timeout_millis "30000" [with("HTTP_READ_TIMEOUT", Convert::SecondsToMillis)]
+        => "Longest time to the first byte of an upstream's answer, milliseconds.";
+    upstream_idle_connections "256" [same("HTTP_MAX_KEEPALIVE")]
+        => "Idle connections kept per worker and upstream.";
+    upstream_idle_millis "30000" [with("HTTP_KEEPALIVE_EXPIRY", Convert::SecondsToMillis)]
+        => "Longest life of an idle upstream connection, milliseconds.";
+    in_flight_max "4096" => "Requests in flight before new ones get 503.";
+    drain_secs "30" => "Longest time requests in flight may take at shutdown, seconds.";
+    operators_group "" => "Group of `operate.sock`; empty keeps the daemon's own.";
+    store_backend "sled" => "sled, or memory (nothing survives a restart).";
+}
+
+/// The row of a name.
+pub(crate) fn named(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// The nearest known name, for a message.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len() / 2)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// `docs/config.md`.
+pub(crate) fn document() -> String {
+    let mut page = String::from(
+        "# Settings\n\nGenerated from `daemon/src/settings/table.rs`; `gatehoused --print-config-docs` writes it anew.\n\n\
+         Order, first wins: flag, environment, systemd credential, file (`/etc/gatehouse/gatehouse.toml`), default.\n\
+         The variable of a setting is `GATEHOUSE_` and its name in upper case. A secret may also be given as\n\
+         `NAME_FILE`, the path of a file that holds it.\n\n| Setting | Default | Older names | Meaning |\n|---|---|---|---|\n",
+    );
+    for setting in SETTINGS {
+        let aliases: Vec<String> = setting.aliases.iter().map(|alias| format!("`{}`", alias.name)).collect();
+        let default = match (setting.secret, setting.default) {
+            (true, _) => "made".to_owned(),
+            (false, "") => "empty".to_owned(),
+            (false, text) => format!("`{text}`"),
+        };
+        page.push_str(&format!("| `{}` | {default} | {} | {} |\n", setting.name, aliases.join(", "), setting.help));
+    }
+    page.push_str(
+        "\n## Production\n\nWith `env = \"production\"` the daemon refuses to start (exit 78) without `tls_in_front`, with\n\
+         `allowed_origins = \"*\"` together with `allow_credentials`, or with `localhost_bypass`.\n",
+    );
+    page
+}
