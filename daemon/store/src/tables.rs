@@ -1,0 +1,44 @@
+//! The tables: name and version of their values. Values are JSON.
+
+/// One table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Table {
+    /// Name in the store and in archives.
+    pub name: &'static str,
+    /// Version of its values; a migration raises it.
+    pub version: u32,
+    /// Whether an archive holds it: what is derived or still to be drained is left out.
+    pub archived: bool,
+}
+
+const fn table(name: &'static str, archived: bool) -> Table {
+    Table { name, version: 1, archived }
+}
+
+/// Every table.
+pub const TABLES: &[Table] = &[
+    table("apis", true),
+    table("endpoints", true),
+    table("groups", true),
+    table("keys", true),
+    table("meta", false),
+    table("outbox", false),
+    table("revoked", true),
+    table("roles", true),
+    table("sessions", true),
+    table("subscriptions", true),
+    table("users", true),
+];
+
+/// Key in `meta` of the store's format.
+pub const FORMAT_KEY: &str = "format";
+/// Key in `meta` of the published revision.
+pub const REVISION_KEY: &str = "revision";
+/// Key in `meta` of the last audit number given.
+pub const AUDIT_KEY: &str = "audit";
+
+/// A key of the outbox: numbers sort as text.
+#[must_use]
+pub fn outbox_key(seq: u64) -> String {
+    format!("{seq:020}")
+}
