@@ -206,3 +206,11 @@ pub fn door() -> (Publisher, Subscriber) {
     let (acknowledge, acknowledged) = watch::channel(Revision(0));
     (Publisher { snapshots, acknowledged }, Subscriber { snapshots: receiver, acknowledge })
 }
+
+impl Api {
+    /// `name/version`, as subscriptions, records and the console call it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.name, self.version)
+    }
+}

@@ -174,8 +174,8 @@ impl Telemetry {
 
     /// Leaves a record in a worker's ring; full rings drop and count.
     pub fn leave(&self, worker: usize, record: AccessRecord) {
-        let left = self.rings.get(worker % self.rings.len()).map(|ring| ring.push(record));
-        if !matches!(left, Some(Ok(()))) {
+        let ring = self.rings.get(worker % self.rings.len());
+        if ring.is_none_or(|ring| ring.push(record).is_err()) {
             self.dropped_records.fetch_add(1, Ordering::Relaxed);
         }
     }

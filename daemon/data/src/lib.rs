@@ -1,1 +1,101 @@
-//! Placeholder.
+//! The data plane: takes requests, decides by one snapshot each, forwards, answers, records.
+//!
+//! It knows no store, no Docker, no file and no environment variable, and none of them can block it.
+//! Read [`pipeline`] first.
+
+mod call;
+mod failure;
+mod lane;
+mod pipeline;
+mod policies;
+mod pool;
+mod prepare;
+mod rescue;
+mod stages;
+
+use actix_web::web::{self, ServiceConfig};
+use arc_swap::ArcSwap;
+use gatehouse_common::problem::Problem;
+use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::snapshot::{Snapshot, Subscriber};
+use gatehouse_corridor::tasks::TaskGroup;
+use gatehouse_corridor::telemetry::Telemetry;
+use lane::Lane;
+use prepare::Prepared;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The data plane; cheap to clone.
+#[derive(Clone)]
+pub struct DataPlane {
+    subscriber: Subscriber,
+    telemetry: Arc<Telemetry>,
+    clock: Clock,
+    prepared: Arc<ArcSwap<Prepared>>,
+    draining: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for DataPlane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataPlane").field("revision", &self.prepared.load().revision).finish_non_exhaustive()
+    }
+}
+
+impl DataPlane {
+    /// A data plane that serves revision 0: nothing.
+    #[must_use]
+    pub fn new(subscriber: Subscriber, telemetry: Arc<Telemetry>, clock: Clock) -> Self {
+        let prepared = Arc::new(ArcSwap::from_pointee(Prepared::default()));
+        Self { subscriber, telemetry, clock, prepared, draining: Arc::default() }
+    }
+
+    /// All that is wrong with a snapshot; what passes is certain to load.
+    #[must_use]
+    pub fn check(snapshot: &Snapshot) -> Vec<Problem> {
+        prepare::check(snapshot)
+    }
+
+    /// Starts the preparer: each published snapshot is compiled off the request path, swapped in whole and
+    /// acknowledged.
+    pub fn run(&self, tasks: &TaskGroup) {
+        let data = self.clone();
+        tasks.spawn(async move {
+            let mut snapshots = data.subscriber.snapshots.clone();
+            loop {
+                let snapshot = Arc::clone(&snapshots.borrow_and_update());
+                data.load(&snapshot);
+                if snapshots.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn load(&self, snapshot: &Snapshot) {
+        let mut prepared = prepare::prepare(snapshot, &self.prepared.load());
+        let names: Vec<_> = snapshot.apis.iter().map(|api| (api.id.clone(), api.path())).collect();
+        prepared.adopt_stats(self.telemetry.set_routes(&names));
+        self.prepared.store(Arc::new(prepared));
+        self.subscriber.acknowledge(snapshot.revision);
+    }
+
+    /// While true, answers carry `Connection: close`, so that clients open their next connection elsewhere.
+    pub fn draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    /// Mounts the gateway of one worker as the service for whatever no other route takes.
+    pub fn configure_default(&self, worker: usize, config: &mut ServiceConfig) {
+        let lane = Rc::new(Lane::new(
+            worker,
+            Arc::clone(&self.prepared),
+            Arc::clone(&self.telemetry),
+            self.clock.clone(),
+            Arc::clone(&self.draining),
+        ));
+        config.default_service(web::to(move |request, payload| {
+            pipeline::handle(Rc::clone(&lane), request, payload)
+        }));
+    }
+}

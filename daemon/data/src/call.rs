@@ -1,0 +1,48 @@
+//! What is known about a request so far. Each stage takes what the one before proved and returns more, so
+//! that a stage out of order does not compile.
+
+use crate::lane::Lane;
+use crate::prepare::{Prepared, Route, Targets, Who};
+use actix_web::HttpRequest;
+use actix_web::dev::Payload;
+use std::sync::Arc;
+
+/// A call at a stage.
+pub(crate) struct Call<'a, S> {
+    pub(crate) lane: &'a Lane,
+    pub(crate) prepared: &'a Prepared,
+    pub(crate) request: HttpRequest,
+    pub(crate) payload: Payload,
+    pub(crate) stage: S,
+}
+
+impl<'a, S> Call<'a, S> {
+    /// The same call, one stage on.
+    pub(crate) fn on<T>(self, next: impl FnOnce(S) -> T) -> Call<'a, T> {
+        let Self { lane, prepared, request, payload, stage } = self;
+        Call { lane, prepared, request, payload, stage: next(stage) }
+    }
+}
+
+/// It came.
+pub(crate) struct Arrived;
+
+/// It names a route and an endpoint.
+pub(crate) struct Routed<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) endpoint: &'a Targets,
+    /// Where the path after `/api/rest/{api}/{version}` begins.
+    pub(crate) rest_at: usize,
+}
+
+/// It fits the limits.
+pub(crate) struct Admitted<'a>(pub(crate) Routed<'a>);
+
+/// It is known who calls; `None` on a public route.
+pub(crate) struct Known<'a> {
+    pub(crate) routed: Routed<'a>,
+    pub(crate) who: Option<Arc<Who>>,
+}
+
+/// It may.
+pub(crate) struct Allowed<'a>(pub(crate) Known<'a>);

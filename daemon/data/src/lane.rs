@@ -1,0 +1,77 @@
+//! One per worker: the cached snapshot, the connection pool, verified tokens. Nothing here is shared.
+
+use crate::pool::Pool;
+use crate::prepare::{Prepared, Who};
+use arc_swap::ArcSwap;
+use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::telemetry::Telemetry;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// Verified tokens kept; when full the cache starts anew, which costs one verification each.
+const VERIFIED_TOKENS: usize = 4_096;
+
+/// A token that was verified under the lane's present revision.
+#[derive(Clone)]
+pub(crate) struct Verified {
+    pub(crate) who: Arc<Who>,
+    /// Unix seconds.
+    pub(crate) expires_secs: i64,
+}
+
+/// A worker's own state.
+pub(crate) struct Lane {
+    pub(crate) worker: usize,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) clock: Clock,
+    pub(crate) pool: Pool,
+    pub(crate) draining: Arc<AtomicBool>,
+    prepared: Arc<ArcSwap<Prepared>>,
+    verified: RefCell<HashMap<String, Verified>>,
+    verified_under: Cell<u64>,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        worker: usize,
+        prepared: Arc<ArcSwap<Prepared>>,
+        telemetry: Arc<Telemetry>,
+        clock: Clock,
+        draining: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            worker,
+            telemetry,
+            clock,
+            pool: Pool::default(),
+            draining,
+            prepared,
+            verified: RefCell::default(),
+            verified_under: Cell::new(0),
+        }
+    }
+
+    /// The newest snapshot; one for the whole call.
+    pub(crate) fn snapshot(&self) -> Arc<Prepared> {
+        self.prepared.load_full()
+    }
+
+    /// A token verified before, under the same revision: a revocation makes a new one.
+    pub(crate) fn verified(&self, token: &str, revision: u64) -> Option<Verified> {
+        if self.verified_under.replace(revision) != revision {
+            self.verified.borrow_mut().clear();
+        }
+        self.verified.borrow().get(token).cloned()
+    }
+
+    /// Remembers a verified token.
+    pub(crate) fn remember(&self, token: &str, verified: Verified) {
+        let mut cache = self.verified.borrow_mut();
+        if cache.len() >= VERIFIED_TOKENS {
+            cache.clear();
+        }
+        cache.insert(token.to_owned(), verified);
+    }
+}

@@ -1,0 +1,11 @@
+//! The stages of the column, in their order.
+
+pub(crate) mod admit;
+pub(crate) mod authenticate;
+pub(crate) mod authorize;
+pub(crate) mod forward;
+pub(crate) mod identify;
+pub(crate) mod record;
+pub(crate) mod reply;
+pub(crate) mod route;
+pub(crate) mod shape;

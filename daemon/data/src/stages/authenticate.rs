@@ -1,0 +1,97 @@
+//! Authenticate: cookie, bearer token or API key to a consumer. A public route looks at none of them
+//! (spec/doorman.md 5.2).
+
+use crate::call::{Admitted, Call, Known};
+use crate::failure::Failure;
+use crate::lane::{Lane, Verified};
+use crate::prepare::{Prepared, Who};
+use actix_web::http::header::{AUTHORIZATION, COOKIE};
+use jsonwebtoken::{Algorithm, Validation};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+const COOKIE_NAME: &str = "access_token_cookie";
+const KEY_PREFIX: &str = "mcp_";
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: String,
+    exp: i64,
+    jti: String,
+    #[serde(default)]
+    sid: String,
+    #[serde(default)]
+    epoch: u64,
+}
+
+pub(crate) fn authenticate<'a>(call: Call<'a, Admitted<'a>>) -> Result<Call<'a, Known<'a>>, Failure> {
+    let api = &call.stage.0.route.api;
+    let who = if api.public || !api.auth_required {
+        None
+    } else {
+        let credential = credential(&call).ok_or(Failure::Unauthenticated)?;
+        let now_ms = call.lane.clock.unix_ms();
+        let who = match credential.strip_prefix(KEY_PREFIX) {
+            Some(_) => by_key(call.prepared, credential, now_ms),
+            None => by_token(call.lane, call.prepared, credential, now_ms),
+        };
+        Some(who.ok_or(Failure::Unauthenticated)?)
+    };
+    Ok(call.on(|Admitted(routed)| Known { routed, who }))
+}
+
+/// The cookie comes first, as older clients expect (spec/doorman.md 2.2).
+fn credential<'c>(call: &'c Call<'_, Admitted<'_>>) -> Option<&'c str> {
+    let headers = call.request.headers();
+    let cookies =
+        headers.get_all(COOKIE).filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(';'));
+    let cookie =
+        cookies.filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == COOKIE_NAME);
+    if let Some((_, value)) = cookie.filter(|(_, value)| !value.is_empty()) {
+        return Some(value);
+    }
+    if let Some(key) = headers.get("x-api-key").and_then(|value| value.to_str().ok()) {
+        return Some(key);
+    }
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let token = match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
+        Some(_) => return None,
+        None => value,
+    };
+    Some(token.trim())
+}
+
+fn by_key(prepared: &Prepared, key: &str, now_ms: i64) -> Option<Arc<Who>> {
+    let hash: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+    let key = prepared.api_keys.get(&hash)?;
+    if key.expires_unix_ms.is_some_and(|expires| expires <= now_ms) {
+        return None;
+    }
+    prepared.consumers.get(key.consumer.as_str()).filter(|who| alive(who)).cloned()
+}
+
+fn alive(who: &Who) -> bool {
+    who.consumer.active && !who.consumer.revoked
+}
+
+fn by_token(lane: &Lane, prepared: &Prepared, token: &str, now_ms: i64) -> Option<Arc<Who>> {
+    let now_secs = now_ms / 1_000;
+    if let Some(verified) = lane.verified(token, prepared.revision.0) {
+        return (verified.expires_secs > now_secs).then_some(verified.who);
+    }
+    let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.validate_exp = false; // against our own clock, below
+    validation.required_spec_claims.clear();
+    let claims =
+        jsonwebtoken::decode::<Claims>(token, prepared.token_keys.get(&kid)?, &validation).ok()?.claims;
+    let who = prepared.consumers.get(&claims.sub).filter(|who| alive(who))?;
+    let revoked = prepared.revoked.contains(&claims.jti) || prepared.revoked.contains(&claims.sid);
+    if claims.exp <= now_secs || revoked || claims.epoch < who.consumer.token_epoch {
+        return None;
+    }
+    lane.remember(token, Verified { who: Arc::clone(who), expires_secs: claims.exp });
+    Some(Arc::clone(who))
+}

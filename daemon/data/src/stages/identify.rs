@@ -1,0 +1,27 @@
+//! Identify: refuses what must not go further, gives the request its id (spec/doorman.md 1.3).
+
+use crate::call::{Arrived, Call};
+use crate::failure::Failure;
+use crate::stages::record::Record;
+use actix_web::http::Method;
+use actix_web::http::header::UPGRADE;
+
+/// Longest id taken from a client, bytes.
+const ID_BYTES: usize = 128;
+
+pub(crate) fn identify(call: &Call<'_, Arrived>, record: &mut Record) -> Result<(), Failure> {
+    let headers = call.request.headers();
+    let given = headers.get("x-request-id").or_else(|| headers.get("request-id"));
+    let given = given.and_then(|value| value.to_str().ok());
+    match given
+        .filter(|id| !id.is_empty() && id.len() <= ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        Some(id) => id.clone_into(&mut record.access.request),
+        None => record.access.request = uuid::Uuid::new_v4().to_string(),
+    }
+    // An upgrade's body has no end: a reader of it would wait for ever.
+    if call.request.method() == Method::CONNECT || headers.contains_key(UPGRADE) {
+        return Err(Failure::Upgrade);
+    }
+    Ok(())
+}

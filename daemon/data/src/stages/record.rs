@@ -1,0 +1,165 @@
+//! Record: one access record for each request, on every exit. It travels with the answer's body and closes
+//! with its last byte, or, when the client goes away first, with its drop (status 499).
+
+use crate::lane::Lane;
+use crate::prepare::Route;
+use crate::stages::reply::Body;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::telemetry::{AccessRecord, RouteStats, Telemetry};
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+/// Status recorded when the client went away first.
+const CLIENT_GONE: u16 = 499;
+
+/// An open record.
+pub(crate) struct Record {
+    pub(crate) access: AccessRecord,
+    begun: Instant,
+    clock: Clock,
+    worker: usize,
+    telemetry: Arc<Telemetry>,
+    stats: Option<Arc<RouteStats>>,
+    bytes_in: Rc<Cell<u64>>,
+    refused: bool,
+    permit: bool,
+    closed: bool,
+}
+
+impl Record {
+    pub(crate) fn open(lane: &Lane, request: &HttpRequest) -> Self {
+        let access = AccessRecord {
+            method: request.method().as_str().to_owned(),
+            path: request.uri().path().to_owned(),
+            peer: request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default(),
+            ..AccessRecord::default()
+        };
+        Self {
+            access,
+            begun: Instant::now(),
+            clock: lane.clock.clone(),
+            worker: lane.worker,
+            telemetry: Arc::clone(&lane.telemetry),
+            stats: None,
+            bytes_in: Rc::default(),
+            refused: false,
+            permit: false,
+            closed: false,
+        }
+    }
+
+    pub(crate) fn routed(&mut self, route: &Route) {
+        route.name.clone_into(&mut self.access.route);
+        self.stats = Some(Arc::clone(&route.stats));
+    }
+
+    /// Counts the call as in flight until the record closes.
+    pub(crate) fn permit<'t>(&mut self, telemetry: &'t Telemetry) -> &'t AtomicU64 {
+        self.permit = true;
+        telemetry.in_flight.fetch_add(1, Ordering::AcqRel);
+        &telemetry.in_flight
+    }
+
+    /// The counter that the request's body feeds.
+    pub(crate) fn bytes_in(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.bytes_in)
+    }
+
+    pub(crate) fn refuse(&mut self, status: u16, code: &'static str) {
+        self.access.failure = code;
+        self.refused = (400..500).contains(&status);
+        self.access.status = status;
+    }
+
+    /// Ties the record to the answer.
+    pub(crate) fn follow(mut self, mut response: HttpResponse<Body>) -> HttpResponse<Followed> {
+        if self.access.status == 0 {
+            self.access.status = response.status().as_u16();
+        }
+        let headers = response.headers_mut();
+        if let Ok(id) = HeaderValue::from_str(&self.access.request) {
+            headers.insert(HeaderName::from_static("request_id"), id.clone());
+            headers.insert(HeaderName::from_static("x-request-id"), id);
+        }
+        let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        headers.insert(HeaderName::from_static("x-gateway-time"), HeaderValue::from(millis));
+        response.map_body(|_, body| {
+            // Without a body there is nothing to follow: it closes when it is dropped.
+            self.closed = matches!(body.size(), BodySize::None | BodySize::Sized(0));
+            Followed { body, record: self }
+        })
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.permit {
+            self.telemetry.in_flight.fetch_sub(1, Ordering::AcqRel);
+        }
+        let mut access = std::mem::take(&mut self.access);
+        if !self.closed {
+            access.status = CLIENT_GONE;
+        }
+        access.at_unix_ms = self.clock.unix_ms();
+        access.micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        access.bytes_in = self.bytes_in.get();
+        let route = self.stats.as_deref();
+        for stats in std::iter::once(&self.telemetry.total).chain(route) {
+            stats.requests.fetch_add(1, Ordering::Relaxed);
+            stats.errors.fetch_add(u64::from(access.status >= 500), Ordering::Relaxed);
+            stats.refused.fetch_add(u64::from(self.refused), Ordering::Relaxed);
+            stats.bytes_in.fetch_add(access.bytes_in, Ordering::Relaxed);
+            stats.bytes_out.fetch_add(access.bytes_out, Ordering::Relaxed);
+            stats.latency.record(access.micros);
+        }
+        self.telemetry.leave(self.worker, access);
+    }
+}
+
+/// A body with its record.
+pub(crate) struct Followed {
+    body: Body,
+    record: Record,
+}
+
+impl MessageBody for Followed {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.body).poll_next(context);
+        match &polled {
+            Poll::Ready(Some(Ok(bytes))) => {
+                this.record.access.bytes_out += bytes.len() as u64;
+                // The last byte of a known length: some writers do not ask again.
+                if let BodySize::Sized(length) = this.body.size() {
+                    this.record.closed |= this.record.access.bytes_out >= length;
+                }
+            }
+            Poll::Ready(Some(Err(_))) => {
+                this.record.access.failure = "GTW006";
+                this.record.access.status = 502;
+                this.record.closed = true;
+            }
+            Poll::Ready(None) => this.record.closed = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+}

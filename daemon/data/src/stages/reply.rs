@@ -1,0 +1,142 @@
+//! Reply: the answer as the client gets it (spec/doorman.md 1.4, 5.6): listed headers, the body byte for byte.
+
+use crate::call::{Allowed, Call};
+use crate::lane::Lane;
+use crate::pool::{Connection, Pool};
+use crate::stages::forward::Answer;
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use hyper::body::{Body as _, Incoming};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+/// Describe the body itself and always pass.
+const ALWAYS: [&str; 10] = [
+    "content-type",
+    "content-encoding",
+    "content-language",
+    "content-disposition",
+    "content-range",
+    "cache-control",
+    "etag",
+    "last-modified",
+    "location",
+    "vary",
+];
+
+/// The answer's body: made by us, or streamed from the upstream.
+pub(crate) enum Body {
+    Own(BoxBody),
+    Upstream { incoming: Incoming, size: BodySize, home: Option<(Connection, Pool, usize)> },
+}
+
+impl MessageBody for Body {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        match self {
+            Self::Own(body) => body.size(),
+            Self::Upstream { size, .. } => *size,
+        }
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        match self.get_mut() {
+            Self::Own(body) => Pin::new(body).poll_next(context),
+            Self::Upstream { incoming, home, .. } => loop {
+                let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
+                    return Poll::Pending;
+                };
+                match frame {
+                    // Trailers are dropped: HTTP/1.1 clients of older systems do not expect them.
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(bytes) => return Poll::Ready(Some(Ok(bytes))),
+                        Err(_trailers) => {}
+                    },
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                    None => {
+                        if let Some((connection, pool, most)) = home.take() {
+                            pool.give(connection, most);
+                        }
+                        return Poll::Ready(None);
+                    }
+                }
+            },
+        }
+    }
+}
+
+pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpResponse<Body> {
+    let Answer { response, connection, upstream_time } = answer;
+    let (parts, incoming) = response.into_parts();
+    let status = StatusCode::from_u16(parts.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let route = call.stage.0.routed.route;
+    let mut head = HttpResponseBuilder::new(status).finish();
+    let headers = head.headers_mut();
+    for (name, value) in &parts.headers {
+        let listed = ALWAYS.contains(&name.as_str()) || route.headers.contains(name.as_str());
+        let framing = matches!(
+            name.as_str(),
+            "connection" | "keep-alive" | "transfer-encoding" | "upgrade" | "content-length" | "trailer"
+        );
+        if let (true, Ok(name), Ok(value)) = (
+            listed && !framing,
+            HeaderName::from_bytes(name.as_str().as_bytes()),
+            HeaderValue::from_bytes(value.as_bytes()),
+        ) {
+            headers.append(name, value);
+        }
+    }
+    let millis = u64::try_from(upstream_time.as_millis()).unwrap_or(u64::MAX);
+    headers.insert(HeaderName::from_static("x-backend-time"), HeaderValue::from(millis));
+    common(headers, call.lane);
+    let length =
+        parts.headers.get("content-length").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let size = match (status.as_u16(), length) {
+        (204 | 304, _) => BodySize::None,
+        (_, Some(length)) => BodySize::Sized(length),
+        (_, None) if incoming.is_end_stream() => BodySize::Sized(0),
+        (_, None) => BodySize::Stream,
+    };
+    let most = call.prepared.limits.idle_connections;
+    let mut home = Some((connection, call.lane.pool.clone(), most));
+    // Such an answer's body is never polled: the connection goes home at once.
+    if incoming.is_end_stream()
+        && let Some((connection, pool, most)) = home.take()
+    {
+        pool.give(connection, most);
+    }
+    head.set_body(Body::Upstream { incoming, size, home })
+}
+
+/// An answer of our own.
+pub(crate) fn refused(response: HttpResponse, lane: &Lane) -> HttpResponse<Body> {
+    let mut response = response.map_body(|_, body| Body::Own(body));
+    common(response.headers_mut(), lane);
+    response
+}
+
+/// OPTIONS: always 204, without authentication (spec/doorman.md 5.7). Cross-origin headers are not given yet.
+pub(crate) fn preflight(lane: &Lane) -> HttpResponse<Body> {
+    refused(HttpResponse::NoContent().finish(), lane)
+}
+
+fn common(headers: &mut HeaderMap, lane: &Lane) {
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if lane.draining.load(Ordering::Relaxed) {
+        headers.insert(HeaderName::from_static("connection"), HeaderValue::from_static("close"));
+    }
+}

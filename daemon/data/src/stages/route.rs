@@ -1,0 +1,74 @@
+//! Route: `/api/rest/{api}/{version}/{path}` to a route and an endpoint. Matching works on the very bytes that
+//! go upstream, and refuses those that two programs could read differently.
+
+use crate::call::{Arrived, Call, Routed};
+use crate::failure::Failure;
+use crate::prepare::Prepared;
+use crate::stages::record::Record;
+
+const PREFIX: &str = "/api/rest/";
+const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
+
+pub(crate) fn route<'a>(
+    call: Call<'a, Arrived>,
+    prepared: &'a Prepared,
+    record: &mut Record,
+) -> Result<Call<'a, Routed<'a>>, Failure> {
+    let path = call.request.uri().path();
+    let rest = path.strip_prefix(PREFIX).ok_or(Failure::UnknownPath)?;
+    if ambiguous(path) {
+        return Err(Failure::BadPath);
+    }
+    let version_at = rest.find('/').ok_or(Failure::UnknownPath)? + 1;
+    let name_end =
+        rest.get(version_at..).and_then(|tail| tail.find('/')).map_or(rest.len(), |at| version_at + at);
+    let name = rest.get(..name_end).ok_or(Failure::UnknownPath)?;
+    let route = prepared.routes.get(name).ok_or(Failure::UnknownApi)?;
+    record.routed(route);
+    let method = call.request.method().as_str();
+    if !METHODS.contains(&method) {
+        return Err(Failure::Method);
+    }
+    if !route.api.active {
+        return Err(Failure::Inactive);
+    }
+    if route.methods.is_empty() {
+        return Err(Failure::NoEndpoints);
+    }
+    let rest_at = PREFIX.len() + name_end;
+    let tail = path.get(rest_at..).filter(|tail| !tail.is_empty()).unwrap_or("/");
+    // HEAD is matched against GET's endpoints.
+    let wanted = if method == "HEAD" { "GET" } else { method };
+    let router = route.methods.get(wanted).ok_or(Failure::UnknownEndpoint)?;
+    let endpoint = router.at(tail).map_err(|_| Failure::UnknownEndpoint)?.value;
+    Ok(call.on(|Arrived| Routed { route, endpoint, rest_at }))
+}
+
+/// Dot segments, backslashes, and encodings of the characters that delimit segments.
+fn ambiguous(path: &str) -> bool {
+    if path.contains('\\') {
+        return true;
+    }
+    path.split('/').any(|segment| {
+        let lower = segment.to_ascii_lowercase();
+        lower.contains("%2f") || lower.contains("%5c") || lower.contains("%00") || {
+            let plain = lower.replace("%2e", ".");
+            plain == "." || plain == ".."
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ambiguous;
+
+    #[test]
+    fn ambiguous_paths() {
+        for path in ["/a/../b", "/a/./b", "/a/%2e%2E/b", "/a%2fb", "/a\\b", "/a/.%2e", "/a%00"] {
+            assert!(ambiguous(path), "{path}");
+        }
+        for path in ["/a/b.c", "/a/...", "/a%20b", "/"] {
+            assert!(!ambiguous(path), "{path}");
+        }
+    }
+}
