@@ -1,25 +1,22 @@
 //! Composition root: builds the rooms in the order in which they depend on each other and hands out the
 //! ports. Binds now, serves later; knows no signal.
 
+use crate::audit::AuditDrain;
 use crate::records::Records;
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
 use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::{App, HttpServer};
 use anyhow::{Context as _, anyhow};
-use gatehouse_common::ids::BootId;
-use gatehouse_common::limits::LOG_RING_LINES;
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit};
 use gatehouse_corridor::clock::Clock;
-use gatehouse_corridor::command::ControlHandle;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_data::DataPlane;
-use gatehouse_ops::{LogRing, Ops, OpsConfig};
 use gatehouse_store::Store;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -39,7 +36,7 @@ pub(crate) struct House {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) data: DataPlane,
     pub(crate) server: ServerHandle,
-    pub(crate) ops: Ops,
+    pub(crate) audit: AuditDrain,
     pub(crate) tasks: TaskGroup,
     pub(crate) store: Store,
     pub(crate) records: Records,
@@ -67,13 +64,11 @@ fn told(problem: Problem) -> anyhow::Error {
 /// # Errors
 /// Whatever keeps the appliance from serving, in words for the operator.
 pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
-    for folder in [&settings.data_dir, &settings.runtime_dir, &settings.log_dir] {
+    for folder in [&settings.data_dir, &settings.log_dir] {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
-    let ring = LogRing::new(LOG_RING_LINES);
-    let log_filter = logging(&settings, &ring)?;
+    let log_filter = logging(&settings)?;
     let clock = Clock::System;
-    let started_unix_ms = clock.unix_ms();
     let shutdown = Shutdown::new(settings.drain);
     let tasks = TaskGroup::new("house");
     let (listener, address) = listen(settings.listen)?;
@@ -86,47 +81,36 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     };
     let telemetry = Telemetry::new(workers);
     let (publisher, subscriber) = snapshot::door();
-    let (handle, commands) = ControlHandle::door();
-    let data = DataPlane::new(subscriber.clone(), Arc::clone(&telemetry), clock.clone(), workers);
+    let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone());
     data.run(&tasks);
-    let (config, made_password) = control_config(&settings, signing_keys, &store, clock.clone())?;
-    let control = Control::start(config, store.clone(), publisher, tasks.clone(), commands).map_err(told)?;
-    let ops_config = OpsConfig {
-        runtime_dir: settings.runtime_dir.clone(),
-        data_dir: settings.data_dir.clone(),
-        host: host_name(&settings),
-        build: env!("CARGO_PKG_VERSION").to_owned(),
-        boot: BootId(format!("{started_unix_ms}-{}", std::process::id())),
-        started_unix_ms,
-        listen: vec![address.to_string()],
-        operators_group: settings.operators_group.clone(),
-        clock,
-    };
-    let ops = Ops::start(
-        ops_config,
-        store.clone(),
-        handle,
-        Arc::clone(&telemetry),
-        subscriber,
-        Arc::clone(&ring),
-        shutdown.clone(),
-        tasks.clone(),
-    )
-    .await
-    .map_err(told)?;
-    let records = Records::start(&settings.log_dir, Arc::clone(&telemetry), ring)?;
+    let (config, made_password) = control_config(&settings, signing_keys, &store, clock)?;
+    let control = Control::start(config, store.clone(), publisher).await.map_err(told)?;
+    let audit = AuditDrain::start(&settings.data_dir.join("audit"), store.clone())?;
+    let records = Records::start(&settings.log_dir, Arc::clone(&telemetry))?;
     let kept = listener.try_clone().context("keeping the listener")?;
-    let server = serve(kept, workers, &data, &control, &telemetry, &tasks, &settings)?;
+    let server = serve(kept, workers, (&data, &control), &telemetry, &tasks, &settings)?;
     Ok(House {
-        settings, address, listener, shutdown, telemetry, data, server, ops, tasks, store, records, log_filter, made_password,
+        settings,
+        address,
+        listener,
+        shutdown,
+        telemetry,
+        data,
+        server,
+        audit,
+        tasks,
+        store,
+        records,
+        log_filter,
+        made_password,
     })
 }
 
-fn logging(settings: &Settings, ring: &Arc<LogRing>) -> anyhow::Result<LogFilter> {
+fn logging(settings: &Settings) -> anyhow::Result<LogFilter> {
     let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&settings.log_level)?);
     let plain = (!settings.log_json).then(|| fmt::layer().with_writer(std::io::stderr).with_ansi(false));
     let json = settings.log_json.then(|| fmt::layer().json().with_writer(std::io::stderr));
-    tracing_subscriber::registry().with(filter).with(plain).with(json).with(ring.layer()).try_init()?;
+    tracing_subscriber::registry().with(filter).with(plain).with(json).try_init()?;
     Ok(LogFilter(handle))
 }
 
@@ -176,7 +160,6 @@ fn control_config(
     let (memory_kib, iterations, lanes) = settings.argon2;
     let (per_window, window_secs, disabled) = settings.login_limit;
     let config = ControlConfig {
-        data_dir: settings.data_dir.clone(),
         bootstrap: password.map(|password| Bootstrap {
             username: settings.admin_username.clone(),
             email: settings.admin_email.clone(),
@@ -195,7 +178,6 @@ fn control_config(
         cookie_domain: settings.cookie_domain.clone(),
         limits: limits(settings),
         page_size_max: settings.page_size_max,
-        settings_file: settings.file.clone(),
         clock,
     };
     Ok((config, made))
@@ -213,14 +195,6 @@ fn limits(settings: &Settings) -> GatewayLimits {
     }
 }
 
-fn host_name(settings: &Settings) -> String {
-    if !settings.host_name.is_empty() {
-        return settings.host_name.clone();
-    }
-    let system = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    if system.is_empty() { "gatehouse".to_owned() } else { system }
-}
-
 /// Counts a connection for as long as it is open.
 struct Connection(Arc<Telemetry>);
 
@@ -233,13 +207,12 @@ impl Drop for Connection {
 fn serve(
     listener: TcpListener,
     workers: usize,
-    data: &DataPlane,
-    control: &Control,
+    rooms: (&DataPlane, &Control),
     telemetry: &Arc<Telemetry>,
     tasks: &TaskGroup,
     settings: &Settings,
 ) -> anyhow::Result<ServerHandle> {
-    let (data, control, counted) = (data.clone(), control.clone(), Arc::clone(telemetry));
+    let (data, control, counted) = (rooms.0.clone(), rooms.1.clone(), Arc::clone(telemetry));
     let next = Arc::new(AtomicUsize::new(0));
     let server = HttpServer::new(move || {
         let worker = next.fetch_add(1, Ordering::Relaxed) % workers;

@@ -35,8 +35,15 @@ async fn answer(request: HttpRequest) -> HttpResponse {
 }
 
 fn register(gateway: SocketAddr, upstream: SocketAddr, user: &str, password: &str) -> anyhow::Result<()> {
-    let login = call(gateway, "POST", "/platform/authorization", None, &json!({ "email": user, "password": password }))?;
-    let token = login.get("access_token").and_then(Value::as_str).context("the demo's login gave no token")?;
+    let login = call(
+        gateway,
+        "POST",
+        "/platform/authorization",
+        None,
+        &json!({ "email": user, "password": password }),
+    )?;
+    let token =
+        login.get("access_token").and_then(Value::as_str).context("the demo's login gave no token")?;
     let server = format!("http://{upstream}");
     let api = json!({
         "api_name": "demo", "api_version": "v1", "api_description": "The demo API of make run",
@@ -64,7 +71,13 @@ fn tolerated(outcome: anyhow::Result<Value>, code: &str) -> anyhow::Result<()> {
     }
 }
 
-fn call(gateway: SocketAddr, method: &str, path: &str, token: Option<&str>, body: &Value) -> anyhow::Result<Value> {
+fn call(
+    gateway: SocketAddr,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: &Value,
+) -> anyhow::Result<Value> {
     let body = body.to_string();
     let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
     let mut stream = TcpStream::connect_timeout(&gateway, WAIT)?;

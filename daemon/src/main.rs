@@ -1,6 +1,7 @@
 //! `gatehoused`: from the command line to the exit code. No logic lives here.
 
 mod assemble;
+mod audit;
 mod demo;
 mod records;
 mod run;
@@ -20,7 +21,7 @@ mod exit {
     pub(crate) const CONFIG: u8 = 78;
 }
 
-/// The Gatehouse daemon: gateway, manager and ops socket in one process.
+/// The Gatehouse daemon: gateway and manager in one process.
 #[derive(Debug, Parser)]
 #[command(name = "gatehoused", version)]
 struct Arguments {
@@ -33,9 +34,6 @@ struct Arguments {
     /// Folder of the store, keys, audit trail and backups
     #[arg(long)]
     data_dir: Option<String>,
-    /// Folder of the ops sockets
-    #[arg(long)]
-    runtime_dir: Option<String>,
     /// Any other setting as NAME=VALUE; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -92,16 +90,13 @@ type Loaded = (settings::Merged, settings::checked::Settings);
 
 fn load(arguments: &Arguments) -> Result<Loaded, Vec<String>> {
     let mut flags = BTreeMap::new();
-    let named = [
-        ("listen", &arguments.listen),
-        ("data_dir", &arguments.data_dir),
-        ("runtime_dir", &arguments.runtime_dir),
-    ];
+    let named = [("listen", &arguments.listen), ("data_dir", &arguments.data_dir)];
     for (name, value) in named {
         flags.extend(value.clone().map(|value| (name.to_owned(), value)));
     }
     for pair in &arguments.set {
-        let (name, value) = pair.split_once('=').ok_or_else(|| vec![format!("--set {pair:?}: expected NAME=VALUE")])?;
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| vec![format!("--set {pair:?}: expected NAME=VALUE")])?;
         if settings::table::named(name).is_none() {
             return Err(vec![format!("--set: unknown setting {name:?}; docs/config.md lists all")]);
         }

@@ -1,8 +1,7 @@
-//! The one writer of access records: takes them from the workers' rings, gives them to the log ring and
-//! to a daily file. JSON lines; the query is never part of a record, so no secret in it can be either.
+//! The one writer of access records: takes them from the workers' rings and writes
+//! them to a daily file. JSON lines; the query is never part of a record, so no secret in it can be either.
 
 use gatehouse_corridor::telemetry::{AccessRecord, Telemetry};
-use gatehouse_ops::LogRing;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +26,7 @@ impl Records {
     ///
     /// # Errors
     /// When the folder cannot be written or no thread can be made.
-    pub(crate) fn start(folder: &Path, telemetry: Arc<Telemetry>, ring: Arc<LogRing>) -> anyhow::Result<Self> {
+    pub(crate) fn start(folder: &Path, telemetry: Arc<Telemetry>) -> anyhow::Result<Self> {
         let mut file = tracing_appender::rolling::Builder::new()
             .rotation(tracing_appender::rolling::Rotation::DAILY)
             .filename_prefix("access")
@@ -46,7 +45,6 @@ impl Records {
                 );
                 telemetry.take_records(&mut records);
                 for record in records.drain(..) {
-                    ring.push_access(&record);
                     line(&record, &mut text);
                 }
                 if !text.is_empty() && file.write_all(&text).is_err() {
@@ -63,7 +61,7 @@ impl Records {
 
     /// Writes what is left and ends.
     pub(crate) fn stop(self) {
-        drop(self.stop.send(()));
+        self.stop.send(()).ok();
         drop(self.thread.join());
     }
 }

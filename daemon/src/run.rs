@@ -32,7 +32,10 @@ pub(crate) fn run(settings: Settings, demo: bool) -> anyhow::Result<()> {
 fn become_anew(binary: PathBuf, listener: TcpListener) -> anyhow::Error {
     let mut command = std::process::Command::new(binary);
     command.args(std::env::args_os().skip(1));
-    command.env("LISTEN_FDS", "1").env("LISTEN_PID", std::process::id().to_string()).env_remove("LISTEN_FDNAMES");
+    command
+        .env("LISTEN_FDS", "1")
+        .env("LISTEN_PID", std::process::id().to_string())
+        .env_remove("LISTEN_FDNAMES");
     let mapping = FdMapping { parent_fd: OwnedFd::from(listener), child_fd: 3 };
     if let Err(error) = command.fd_mappings(vec![mapping]) {
         return anyhow::Error::new(error).context("keeping the listener");
@@ -100,7 +103,6 @@ fn watchdog(house: &House) {
 
 fn announce(house: &House) -> anyhow::Result<()> {
     let settings = &house.settings;
-    let socket = settings.runtime_dir.join("operate.sock");
     let mut text = format!("gatehoused {} listens on http://{}\n", env!("CARGO_PKG_VERSION"), house.address);
     if let Some(password) = &house.made_password {
         text.push_str(&format!(
@@ -109,7 +111,6 @@ fn announce(house: &House) -> anyhow::Result<()> {
             password.expose()
         ));
     }
-    text.push_str(&format!("console: gatehouse --socket {}\n", socket.display()));
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
@@ -124,20 +125,25 @@ fn reload(house: &House) {
         Ok(stamp) => notify(&[NotifyState::Reloading, stamp.clone()]),
         Err(_) => notify(&[NotifyState::Reloading]),
     }
-    let inputs = settings::Inputs::from_process(std::collections::BTreeMap::new(), house.settings.file.clone());
+    let inputs =
+        settings::Inputs::from_process(std::collections::BTreeMap::new(), house.settings.file.clone());
     let read = settings::merge(&inputs).and_then(|(merged, file)| settings::checked::check(&merged, file));
     match read {
         Ok(new) => match house.log_filter.set(&new.log_level) {
-            Ok(()) => tracing::info!(target: "run", log_level = new.log_level, "settings reloaded; all but log_level need a restart"),
+            Ok(()) => {
+                tracing::info!(target: "run", log_level = new.log_level, "settings reloaded; all but log_level need a restart")
+            }
             Err(error) => tracing::error!(target: "run", %error, "log level not changed"),
         },
-        Err(problems) => tracing::error!(target: "run", problems = problems.join("; "), "settings not reloaded"),
+        Err(problems) => {
+            tracing::error!(target: "run", problems = problems.join("; "), "settings not reloaded")
+        }
     }
     notify(&[NotifyState::Ready]);
 }
 
 async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
-    let House { shutdown, data, telemetry, server, ops, tasks, store, records, listener, .. } = house;
+    let House { shutdown, data, telemetry, server, audit, tasks, store, records, listener, .. } = house;
     notify(&[NotifyState::Stopping]);
     shutdown.enter(Phase::Draining);
     tracing::info!(target: "run", deadline_secs = shutdown.drain.as_secs(), "draining");
@@ -150,9 +156,9 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     let left = telemetry.in_flight.load(Ordering::Acquire);
     shutdown.enter(Phase::Closing);
     server.stop(left == 0).await;
-    ops.stop().await;
     tasks.close().await;
     records.stop();
+    audit.stop();
     store.close();
     tracing::info!(target: "run", cut = left, "ended");
     Ok((ending, listener))

@@ -6,7 +6,6 @@ pub(crate) mod secrets;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use table::{Alias, Convert, SETTINGS, Setting};
 
@@ -65,7 +64,10 @@ pub(crate) fn merge(inputs: &Inputs) -> Result<(Merged, Option<PathBuf>), Vec<St
 
 fn lookup(setting: &Setting, inputs: &Inputs, file: &BTreeMap<String, String>) -> Result<Value, String> {
     if let Some(text) = inputs.flags.get(setting.name) {
-        return Ok(Value { text: text.clone(), source: format!("flag --{}", setting.name.replace('_', "-")) });
+        return Ok(Value {
+            text: text.clone(),
+            source: format!("flag --{}", setting.name.replace('_', "-")),
+        });
     }
     if let Some(value) = from_environment(setting, &inputs.environment)? {
         return Ok(value);
@@ -116,9 +118,11 @@ fn convert(
     environment: &BTreeMap<String, String>,
 ) -> Result<String, String> {
     let number = || {
-        text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0).ok_or_else(|| {
-            format!("{name}: {text:?}: expected a number")
-        })
+        text.trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|n| n.is_finite() && *n >= 0.0)
+            .ok_or_else(|| format!("{name}: {text:?}: expected a number"))
     };
     match how {
         Convert::Same => Ok(text.to_owned()),
@@ -135,7 +139,11 @@ fn convert(
                 "h" | "hr" | "hour" => 3_600.0,
                 "d" | "day" => 86_400.0,
                 "w" | "week" => 604_800.0,
-                _ => return Err(format!("{unit_name}: {unit:?}: expected seconds, minutes, hours, days or weeks")),
+                _ => {
+                    return Err(format!(
+                        "{unit_name}: {unit:?}: expected seconds, minutes, hours, days or weeks"
+                    ));
+                }
             };
             number().map(|n| format!("{:.0}", n * factor))
         }
@@ -180,7 +188,9 @@ fn read_file(named: Option<&Path>, problems: &mut Vec<String>) -> File {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         // Without a flag the file may be absent.
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => return File::default(),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return File::default();
+        }
         Err(error) => {
             problems.push(format!("{}: {error}", path.display()));
             return File::default();
@@ -219,8 +229,7 @@ pub(crate) fn print(merged: &Merged) -> String {
             (true, false) => gatehouse_common::secret::MASK.to_owned(),
             _ => format!("{:?}", value.text),
         };
-        // Writing to a String cannot fail.
-        drop(writeln!(text, "{} = {shown}  # {}", setting.name, value.source));
+        text.push_str(&format!("{} = {shown}  # {}\n", setting.name, value.source));
     }
     text
 }

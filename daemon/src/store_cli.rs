@@ -27,7 +27,8 @@ pub(crate) enum StoreVerb {
 
 /// Does one verb.
 pub(crate) fn run(verb: &StoreVerb, settings: &Settings) -> anyhow::Result<()> {
-    let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend).context("opening the store")?;
+    let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
+        .context("opening the store")?;
     let said = match verb {
         StoreVerb::Check => check(&store, settings)?,
         StoreVerb::Export { file } => export(&store, file)?,
@@ -70,6 +71,7 @@ fn import(store: &Store, file: &PathBuf) -> anyhow::Result<String> {
     let open = || std::fs::File::open(file).with_context(|| format!("reading {}", file.display()));
     // Checked to its end first: a truncated archive changes nothing.
     archive::check(&mut BufReader::new(open()?)).with_context(|| format!("{}", file.display()))?;
-    let info = archive::import(store, &mut BufReader::new(open()?)).with_context(|| format!("{}", file.display()))?;
+    let info = archive::import(store, &mut BufReader::new(open()?))
+        .with_context(|| format!("{}", file.display()))?;
     Ok(format!("{} rows from {}", info.rows, file.display()))
 }

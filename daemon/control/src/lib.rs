@@ -1,1 +1,61 @@
-//! Placeholder.
+//! The control plane: decides and remembers. It knows no client's socket and no terminal, and can be driven
+//! wholly by tests.
+
+mod api;
+mod change;
+mod compile;
+mod config;
+mod envelope;
+mod schema;
+mod session;
+mod state;
+mod subjects;
+
+pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit};
+pub use subjects::tokens::key_id;
+
+use actix_web::web::{self, ServiceConfig};
+use change::Changes;
+use gatehouse_common::problem::Problem;
+use gatehouse_corridor::snapshot::Publisher;
+use gatehouse_store::Store;
+use std::sync::Arc;
+use subjects::passwords::Hasher;
+use subjects::sessions::LoginLimiter;
+
+/// The control plane; cheap to clone.
+#[derive(Clone)]
+pub struct Control(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) config: ControlConfig,
+    pub(crate) changes: Changes,
+    pub(crate) hasher: Hasher,
+    pub(crate) logins: LoginLimiter,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("revision", &self.0.changes.state().revision).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Reads the store, seeds what every appliance has, publishes the first snapshot.
+    ///
+    /// # Errors
+    /// A store that cannot be read or written.
+    pub async fn start(config: ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
+        let hasher = Hasher::start(config.argon2, config.hash_threads)?;
+        let changes = Changes::start(&config, store, publisher)?;
+        subjects::bootstrap::seed(&config, &changes, &hasher).await?;
+        let logins = LoginLimiter::new(config.login_limit);
+        Ok(Self(Arc::new(Inner { config, changes, hasher, logins })))
+    }
+
+    /// Mounts the management surface.
+    pub fn configure(&self, config: &mut ServiceConfig) {
+        config.app_data(web::Data::from(Arc::clone(&self.0)));
+        api::routes(config);
+    }
+}

@@ -14,9 +14,7 @@ use std::time::Duration;
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
-    pub(crate) runtime_dir: PathBuf,
     pub(crate) workers: usize,
-    pub(crate) host_name: String,
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
     pub(crate) log_dir: PathBuf,
@@ -44,7 +42,6 @@ pub(crate) struct Settings {
     pub(crate) upstream_idle_millis: u64,
     pub(crate) in_flight_max: u64,
     pub(crate) drain: Duration,
-    pub(crate) operators_group: Option<String>,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
 }
@@ -71,19 +68,17 @@ impl Reader<'_> {
     fn problem(&mut self, name: &str, expected: impl Display) {
         let value = self.value(name);
         let secret = super::table::named(name).is_some_and(|setting| setting.secret);
-        let shown = if secret { gatehouse_common::secret::MASK.to_owned() } else { format!("{:?}", value.text) };
+        let shown =
+            if secret { gatehouse_common::secret::MASK.to_owned() } else { format!("{:?}", value.text) };
         self.problems.push(format!("{name} = {shown} ({}): {expected}", value.source));
     }
 
-    fn parsed<T: FromStr + Default>(&mut self, name: &str, expected: &str) -> T {
-        if let Ok(value) = self.text(name).trim().parse() {
-            return value;
-        }
-        self.problem(name, expected);
-        T::default()
-    }
-
-    fn number<T: FromStr + Default + PartialOrd + Display + Copy>(&mut self, name: &str, low: T, high: T) -> T {
+    fn number<T: FromStr + Default + PartialOrd + Display + Copy>(
+        &mut self,
+        name: &str,
+        low: T,
+        high: T,
+    ) -> T {
         let expected = format!("expected a whole number from {low} to {high}");
         let value: T = match self.text(name).trim().parse() {
             Ok(value) => value,
@@ -141,9 +136,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
     let tls_in_front = r.flag("tls_in_front");
     let settings = Settings {
         listen,
-        runtime_dir: PathBuf::from(r.text("runtime_dir")),
         workers: r.number("workers", 0, 1024),
-        host_name: r.text("host_name"),
         log_level: r.one_of("log_level", &["error", "warn", "warning", "info", "debug", "trace"]),
         log_json: r.one_of("log_format", &["plain", "json"]) == "json",
         log_dir,
@@ -179,7 +172,6 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         upstream_idle_millis: r.number("upstream_idle_millis", 1, 86_400_000),
         in_flight_max: r.number("in_flight_max", 1, 10_000_000),
         drain: Duration::from_secs(r.number("drain_secs", 0, 86_400)),
-        operators_group: r.optional("operators_group"),
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
         data_dir,
         file,
@@ -211,7 +203,10 @@ fn identity(r: &mut Reader<'_>, settings: &Settings) {
         for (other, earlier) in keys.iter().take(index) {
             let equal = key.as_ref().zip(earlier.as_ref()).is_some_and(|(a, b)| a.expose() == b.expose());
             if equal {
-                r.problem(name, format!("equals {other}; expected a value of its own ({KEY_CHARS} characters or more)"));
+                r.problem(
+                    name,
+                    format!("equals {other}; expected a value of its own ({KEY_CHARS} characters or more)"),
+                );
             }
         }
     }
@@ -227,7 +222,10 @@ fn guards(r: &mut Reader<'_>, tls_in_front: bool) {
         r.problem("tls_in_front", "production needs TLS: put a TLS proxy in front and declare it with true");
     }
     if credentials && r.text("allowed_origins").split(',').any(|origin| origin.trim() == "*") {
-        r.problem("allowed_origins", "production refuses * together with allow_credentials; list the origins");
+        r.problem(
+            "allowed_origins",
+            "production refuses * together with allow_credentials; list the origins",
+        );
     }
     if bypass {
         r.problem("localhost_bypass", "production refuses it; expected false");
@@ -265,7 +263,12 @@ mod tests {
                 "localhost_bypass",
             ),
             (
-                vec![("ENV", "production"), ("HTTPS_ONLY", "true"), ("ALLOWED_ORIGINS", "*"), ("ALLOW_CREDENTIALS", "1")],
+                vec![
+                    ("ENV", "production"),
+                    ("HTTPS_ONLY", "true"),
+                    ("ALLOWED_ORIGINS", "*"),
+                    ("ALLOW_CREDENTIALS", "1"),
+                ],
                 "allowed_origins",
             ),
         ] {

@@ -11,8 +11,16 @@ pub(crate) const KEY_CHARS: usize = 32;
 pub(crate) const PASSWORD_CHARS: usize = 12;
 
 /// Words that examples and guides use; a key that contains one is as good as public.
-const WELL_KNOWN: &[&str] =
-    &["change-me", "changeme", "change_me", "please-change", "secret-key-here", "your-secret", "example", "insecure"];
+const WELL_KNOWN: &[&str] = &[
+    "change-me",
+    "changeme",
+    "change_me",
+    "please-change",
+    "secret-key-here",
+    "your-secret",
+    "example",
+    "insecure",
+];
 
 /// Why a key is refused; `None` if it is good.
 pub(crate) fn weakness(text: &str) -> Option<String> {

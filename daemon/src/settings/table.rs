@@ -67,10 +67,8 @@ settings! {
     listen "127.0.0.1:8080" [with("HOST", Convert::AddressPart), with("PORT", Convert::AddressPart)]
         => "Address and port of the gateway and of the management surface.";
     data_dir "/var/lib/gatehouse" => "Folder of the store, keys, audit trail and backups.";
-    runtime_dir "/run/gatehouse" => "Folder of `operate.sock` and `view.sock`.";
     workers "0" [same("THREADS")] => "Worker threads; 0 takes one per processor.";
     env "" [same("ENV")] => "`production` arms the guards of docs/config.md, \"Production\".";
-    host_name "" => "Name of the box in the console; empty takes the system's.";
     log_level "info" [same("LOG_LEVEL")] => "error, warn, info, debug or trace.";
     log_format "plain" [same("LOG_FORMAT")] => "plain or json.";
     log_dir "" [same("LOGS_DIR")] => "Folder of the log files; empty is `logs` in the data folder.";
@@ -121,7 +119,6 @@ settings! {
         => "Longest life of an idle upstream connection, milliseconds.";
     in_flight_max "4096" => "Requests in flight before new ones get 503.";
     drain_secs "30" => "Longest time requests in flight may take at shutdown, seconds.";
-    operators_group "" => "Group of `operate.sock`; empty keeps the daemon's own.";
     store_backend "sled" => "sled, or memory (nothing survives a restart).";
 }
 
@@ -154,7 +151,12 @@ pub(crate) fn document() -> String {
             (false, "") => "empty".to_owned(),
             (false, text) => format!("`{text}`"),
         };
-        page.push_str(&format!("| `{}` | {default} | {} | {} |\n", setting.name, aliases.join(", "), setting.help));
+        page.push_str(&format!(
+            "| `{}` | {default} | {} | {} |\n",
+            setting.name,
+            aliases.join(", "),
+            setting.help
+        ));
     }
     page.push_str(
         "\n## Production\n\nWith `env = \"production\"` the daemon refuses to start (exit 78) without `tls_in_front`, with\n\

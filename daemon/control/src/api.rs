@@ -1,0 +1,83 @@
+//! THE LIST of management resources: one line each.
+
+pub(crate) mod apis;
+pub(crate) mod authorization;
+pub(crate) mod endpoints;
+pub(crate) mod groups;
+pub(crate) mod health;
+pub(crate) mod lists;
+pub(crate) mod roles;
+pub(crate) mod subscriptions;
+pub(crate) mod users;
+
+use crate::Inner;
+use crate::envelope::{Reply, answer, detail};
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use gatehouse_common::limits::MANAGE_BODY_BYTES;
+use gatehouse_common::problem::Problem;
+use serde_json::Value;
+
+/// Mounts everything.
+pub(crate) fn routes(config: &mut ServiceConfig) {
+    config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES));
+    health::routes(config);
+    config.service(
+        web::scope("/platform")
+            .configure(authorization::routes)
+            .configure(apis::routes)
+            .configure(endpoints::routes)
+            .configure(users::routes)
+            .configure(roles::routes)
+            .configure(groups::routes)
+            .configure(subscriptions::routes)
+            .configure(health::platform)
+            .default_service(web::to(unknown)),
+    );
+}
+
+async fn unknown(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
+    answer(&control, &request, Err(detail(404, "Not Found")))
+}
+
+/// A known path with another method.
+pub(crate) async fn wrong_method(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
+    answer(&control, &request, Err(detail(405, "Method Not Allowed")))
+}
+
+/// The body as JSON.
+pub(crate) fn json(body: &Bytes) -> Result<Value, Problem> {
+    let bad =
+        |error| Problem::compat(422, "VAL001", format!("Validation Error: body: expected JSON: {error}"));
+    serde_json::from_slice(body).map_err(bad)
+}
+
+/// A path's variable, decoded by the router.
+pub(crate) fn part<'r>(request: &'r HttpRequest, name: &str) -> &'r str {
+    request.match_info().get(name).unwrap_or_default()
+}
+
+/// Shorthand for handlers.
+pub(crate) type Outcome = Result<Reply, Problem>;
+
+/// A resource: `GET`, `POST`, … to handlers of the shape `fn(&Inner, &HttpRequest, &Bytes) -> Outcome`, with
+/// 405 for the rest and the trailing slash accepted.
+#[macro_export]
+macro_rules! resource {
+    ($config:expr, $path:literal, $($method:ident => $handler:path),+ $(,)?) => {
+        for path in [$path.to_owned(), concat!($path, "/").to_owned()] {
+            $config.service(
+                actix_web::web::resource(path)
+                    $(.route(actix_web::web::$method().to(
+                        |control: actix_web::web::Data<$crate::Inner>,
+                         request: actix_web::HttpRequest,
+                         body: actix_web::web::Bytes| async move {
+                            let outcome = $handler(&control, &request, &body).await;
+                            $crate::envelope::answer(&control, &request, outcome)
+                        },
+                    )))+
+                    .default_service(actix_web::web::to($crate::api::wrong_method)),
+            );
+        }
+    };
+}

@@ -1,0 +1,277 @@
+//! `/platform/user` (spec/doorman.md 4.4), with the protections of section 3.
+
+use super::{Outcome, json, part};
+use crate::change::Draft;
+use crate::envelope::{Reply, detail};
+use crate::schema::{self, Absent, Field, Kind};
+use crate::session::{Caller, caller};
+use crate::state::{Fields as _, Row, State};
+use crate::subjects::passwords;
+use crate::subjects::roles::is_admin;
+use crate::{Inner, resource};
+use actix_web::HttpRequest;
+use actix_web::web::{Bytes, ServiceConfig};
+use gatehouse_common::problem::Problem;
+use gatehouse_common::secret::Secret;
+use serde_json::{Value, json};
+
+/// The user no one may remove or rename.
+const ROOT: &str = "admin";
+const LIMITS: &[&str] = &[
+    "rate_limit_duration",
+    "rate_limit_duration_type",
+    "rate_limit_enabled",
+    "throttle_duration",
+    "throttle_duration_type",
+    "throttle_wait_duration",
+    "throttle_wait_duration_type",
+    "throttle_queue_limit",
+    "throttle_enabled",
+    "bandwidth_limit_bytes",
+    "bandwidth_limit_window",
+    "bandwidth_limit_enabled",
+];
+const FIELDS: &[Field] = &[
+    ("username", Kind::Text(3, 50), Absent::Required),
+    ("email", Kind::Text(3, 127), Absent::Required),
+    ("password", Kind::Text(1, 127), Absent::Required),
+    ("role", Kind::Text(2, 50), Absent::Required),
+    ("groups", Kind::Texts, Absent::Empty),
+    ("rate_limit_duration", Kind::Int(0), Absent::Null),
+    ("rate_limit_duration_type", Kind::Text(1, 7), Absent::Null),
+    ("rate_limit_enabled", Kind::Flag, Absent::Null),
+    ("throttle_duration", Kind::Int(0), Absent::Null),
+    ("throttle_duration_type", Kind::Text(1, 7), Absent::Null),
+    ("throttle_wait_duration", Kind::Int(0), Absent::Null),
+    ("throttle_wait_duration_type", Kind::Text(1, 7), Absent::Null),
+    ("throttle_queue_limit", Kind::Int(0), Absent::Null),
+    ("throttle_enabled", Kind::Flag, Absent::Null),
+    ("custom_attributes", Kind::Object, Absent::Null),
+    ("bandwidth_limit_bytes", Kind::Int(0), Absent::Null),
+    ("bandwidth_limit_window", Kind::Text(1, 10), Absent::Text("day")),
+    ("bandwidth_limit_enabled", Kind::Flag, Absent::Null),
+    ("active", Kind::Flag, Absent::Is(true)),
+    ("ui_access", Kind::Flag, Absent::Is(false)),
+];
+/// Never shown.
+const HIDDEN: [&str; 3] = ["password_hash", "token_epoch", "tokens_revoked"];
+
+pub(crate) fn routes(config: &mut ServiceConfig) {
+    resource!(config, "/user/me", get => me);
+    resource!(config, "/user/all", get => list);
+    resource!(config, "/user/email/{email}", get => by_email);
+    resource!(config, "/user/{username}/update-password", put => update_password);
+    resource!(config, "/user/{username}", get => get, put => put, delete => delete);
+    resource!(config, "/user", post => post, get => list);
+}
+
+fn shown(row: &Row) -> Value {
+    let fields = row.iter().filter(|(name, _)| !HIDDEN.contains(&name.as_str()));
+    Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+fn refused(status: u16, code: &str, text: &str) -> Problem {
+    Problem::compat(status, code, text)
+}
+
+fn self_or(caller: &Caller, name: &str, code: &str) -> Result<(), Problem> {
+    if caller.name == name { Ok(()) } else { caller.needs("manage_users", code) }
+}
+
+fn attributes(row: &Row) -> Result<(), Problem> {
+    let count = row.get("custom_attributes").and_then(Value::as_object).map_or(0, serde_json::Map::len);
+    if count > 10 { Err(refused(400, "USR016", "custom_attributes: expected at most 10")) } else { Ok(()) }
+}
+
+fn email_taken(state: &State, email: &str, but: &str) -> bool {
+    state.rows("users").any(|(name, row)| name != but && row.text("email").eq_ignore_ascii_case(email))
+}
+
+async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
+    let mut row = schema::create(FIELDS, &json(body)?)?;
+    let caller = caller(control, request)?;
+    caller.needs("manage_users", "USR006")?;
+    attributes(&row)?;
+    let password = match row.remove("password") {
+        Some(Value::String(password)) => Secret::new(password),
+        _ => return Err(refused(400, "USR005", "password: expected text")),
+    };
+    passwords::policy(password.expose())?;
+    let name = row.text("username").to_owned();
+    if name.contains('/') {
+        return Err(refused(400, "USR001", "username must not contain a slash"));
+    }
+    let taken = |state: &State, row: &Row| {
+        state.get("users", row.text("username")).is_some() || email_taken(state, row.text("email"), "")
+    };
+    if taken(&caller.state, &row) {
+        return Err(refused(400, "USR001", "Username or email already exists"));
+    }
+    row.insert("password_hash".to_owned(), json!(control.hasher.hash(password).await?));
+    row.insert("token_epoch".to_owned(), json!(0));
+    let admin = caller.is_admin();
+    let make = move |state: &State| {
+        if !admin && is_admin(state, row.text("role")) {
+            return Err(refused(403, "USR015", "Only an administrator may create an administrator"));
+        }
+        if taken(state, &row) {
+            return Err(refused(400, "USR001", "Username or email already exists"));
+        }
+        Ok(Draft::new("user.create", format!("user/{name}")).detail(shown(&row)).put("users", name, row))
+    };
+    control.changes.submit(caller.actor(), make).await?;
+    Ok(Reply::message(201, "User created successfully"))
+}
+
+fn coded(problem: Problem) -> Problem {
+    refused(problem.status, "GTW998", &problem.detail)
+}
+
+async fn me(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
+    let caller = caller(control, request).map_err(coded)?;
+    Ok(Reply::Data(200, shown(&caller.user)))
+}
+
+async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
+    let caller = caller(control, request).map_err(coded)?;
+    let admin = caller.is_admin();
+    let rows =
+        caller.state.rows("users").filter(|(_, row)| admin || !is_admin(&caller.state, row.text("role")));
+    let page = super::lists::page(control, request, "users", rows.map(|(_, row)| shown(row)).collect())?;
+    Ok(Reply::Data(200, json!({ "users": page.get("users") })))
+}
+
+async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
+    let caller = caller(control, request)?;
+    let name = part(request, "username");
+    self_or(&caller, name, "USR008")?;
+    let row = caller.state.get("users", name);
+    let row = row.filter(|row| caller.is_admin() || !is_admin(&caller.state, row.text("role")));
+    Ok(Reply::Data(200, shown(row.ok_or_else(|| detail(404, "User not found"))?)))
+}
+
+async fn by_email(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
+    let caller = caller(control, request)?;
+    let email = part(request, "email");
+    let row = caller
+        .state
+        .rows("users")
+        .map(|(_, row)| row)
+        .find(|row| row.text("email").eq_ignore_ascii_case(email));
+    if row.is_none_or(|row| row.text("username") != caller.name) {
+        caller.needs("manage_users", "USR008")?;
+    }
+    let row = row.filter(|row| caller.is_admin() || !is_admin(&caller.state, row.text("role")));
+    Ok(Reply::Data(200, shown(row.ok_or_else(|| refused(404, "USR002", "User not found"))?)))
+}
+
+async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
+    let changes = schema::update(FIELDS, &json(body)?)?;
+    let caller = caller(control, request)?;
+    let name = part(request, "username").to_owned();
+    self_or(&caller, &name, "USR006")?;
+    attributes(&changes)?;
+    if changes.contains_key("password") {
+        return Err(refused(
+            400,
+            "USR004",
+            "password: set it with PUT /platform/user/{username}/update-password",
+        ));
+    }
+    let (admin, manager) = (caller.is_admin(), caller.may("manage_users"));
+    let make = move |state: &State| {
+        let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
+        allowed(state, &name, old, &changes, (admin, manager))?;
+        let mut row = Row::clone(old);
+        row.extend(changes);
+        if email_taken(state, row.text("email"), &name) {
+            return Err(refused(400, "USR004", "email: already in use"));
+        }
+        let detail = json!({"before": shown(old), "after": shown(&row)});
+        Ok(Draft::new("user.update", format!("user/{name}")).detail(detail).put("users", name, row))
+    };
+    control.changes.submit(caller.actor(), make).await?;
+    Ok(Reply::message(200, "User updated successfully"))
+}
+
+/// Who may change what of whom. A user may not raise their own limits.
+fn allowed(state: &State, name: &str, old: &Row, changes: &Row, power: (bool, bool)) -> Result<(), Problem> {
+    let (admin, manager) = power;
+    let limit_only = changes.keys().all(|field| LIMITS.contains(&field.as_str()));
+    if name == ROOT && !limit_only {
+        return Err(refused(403, "USR020", "Only the limits of this user can be changed"));
+    }
+    if !admin && is_admin(state, old.text("role")) {
+        return Err(refused(403, "USR012", "Only an administrator may modify an administrator"));
+    }
+    if !admin && changes.get("role").and_then(Value::as_str).is_some_and(|role| is_admin(state, role)) {
+        return Err(refused(403, "USR013", "Only an administrator may give an administrator role"));
+    }
+    let fixed = |field: &str| {
+        LIMITS.contains(&field) || ["role", "groups", "active", "username", "ui_access"].contains(&field)
+    };
+    if !manager && changes.keys().any(|field| fixed(field)) {
+        return Err(refused(
+            403,
+            "USR023",
+            "You may not change role, groups, limits or state of your own account",
+        ));
+    }
+    if changes.get("username").is_some_and(|new| new != name) {
+        return Err(refused(400, "USR004", "username cannot be changed"));
+    }
+    Ok(())
+}
+
+async fn update_password(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
+    let fields: &[Field] = &[("new_password", Kind::Text(6, 50), Absent::Required)];
+    let mut row = schema::create(fields, &json(body)?)?;
+    let caller = caller(control, request)?;
+    let name = part(request, "username").to_owned();
+    self_or(&caller, &name, "USR006")?;
+    if name == ROOT {
+        return Err(refused(403, "USR022", "The password of this user is set by the settings"));
+    }
+    let password = match row.remove("new_password") {
+        Some(Value::String(password)) => Secret::new(password),
+        _ => return Err(refused(400, "USR005", "new_password: expected text")),
+    };
+    passwords::policy(password.expose())?;
+    let hash = control.hasher.hash(password).await?;
+    let (admin, own) = (caller.is_admin(), caller.name == name);
+    let make = move |state: &State| {
+        let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
+        if !admin && !own && is_admin(state, old.text("role")) {
+            return Err(refused(403, "USR012", "Only an administrator may modify an administrator"));
+        }
+        let mut row = Row::clone(old);
+        row.insert("password_hash".to_owned(), json!(hash));
+        // Whoever held the old password holds no token any more.
+        row.insert("token_epoch".to_owned(), json!(old.number("token_epoch") + 1));
+        Ok(Draft::new("user.password", format!("user/{name}")).put("users", name, row))
+    };
+    control.changes.submit(caller.actor(), make).await?;
+    Ok(Reply::message(200, "Password updated successfully"))
+}
+
+async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
+    let caller = caller(control, request)?;
+    let name = part(request, "username").to_owned();
+    self_or(&caller, &name, "USR007")?;
+    let admin = caller.is_admin();
+    let make = move |state: &State| {
+        if name == ROOT {
+            return Err(refused(403, "USR021", "This user cannot be deleted"));
+        }
+        let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
+        if !admin && is_admin(state, old.text("role")) {
+            return Err(refused(403, "USR014", "Only an administrator may delete an administrator"));
+        }
+        let draft = Draft::new("user.delete", format!("user/{name}")).detail(json!({ "before": shown(old) }));
+        let keys = state.rows("keys").filter(|(_, key)| key.text("username") == name);
+        let draft = keys.fold(draft, |draft, (id, _)| draft.delete("keys", id.clone()));
+        Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
+    };
+    control.changes.submit(caller.actor(), make).await?;
+    Ok(Reply::message(200, "User deleted successfully"))
+}

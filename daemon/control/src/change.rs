@@ -1,0 +1,239 @@
+//! The single path of change: draft, check, commit with its audit record in one transaction, publish, wait
+//! until the data plane serves it, answer. One thread owns the newest state; what waits is committed together.
+
+use crate::compile::{Compiler, compile};
+use crate::config::ControlConfig;
+use crate::state::{Row, State};
+use arc_swap::ArcSwap;
+use gatehouse_common::ids::Revision;
+use gatehouse_common::limits::{ACKNOWLEDGE_WAIT_MILLIS, CHANGE_QUEUE_DRAFTS};
+use gatehouse_common::ops::audit::AuditEntry;
+use gatehouse_common::problem::{Code, Problem};
+use gatehouse_corridor::actor::Actor;
+use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::snapshot::Publisher;
+use gatehouse_store::tables::{AUDIT_KEY, REVISION_KEY, TABLES, outbox_key};
+use gatehouse_store::{Batch, Store, StoreError};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Drafts joined into one commit at most.
+const GROUP_DRAFTS: usize = 128;
+
+/// What a change would write.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    /// `None` removes the row.
+    pub(crate) rows: Vec<(&'static str, String, Option<Row>)>,
+    pub(crate) action: &'static str,
+    pub(crate) object: String,
+    pub(crate) detail: Value,
+}
+
+impl Draft {
+    pub(crate) fn new(action: &'static str, object: impl Into<String>) -> Self {
+        Self { action, object: object.into(), ..Self::default() }
+    }
+
+    pub(crate) fn put(mut self, table: &'static str, key: impl Into<String>, row: Row) -> Self {
+        self.rows.push((table, key.into(), Some(row)));
+        self
+    }
+
+    pub(crate) fn delete(mut self, table: &'static str, key: impl Into<String>) -> Self {
+        self.rows.push((table, key.into(), None));
+        self
+    }
+
+    pub(crate) fn detail(mut self, detail: Value) -> Self {
+        self.detail = detail;
+        self
+    }
+}
+
+type Make = Box<dyn FnOnce(&State) -> Result<Draft, Problem> + Send>;
+
+struct Job {
+    actor: Actor,
+    make: Make,
+    answer: oneshot::Sender<Result<Revision, Problem>>,
+}
+
+/// The handle of the change thread.
+#[derive(Clone)]
+pub(crate) struct Changes {
+    jobs: mpsc::Sender<Job>,
+    state: Arc<ArcSwap<State>>,
+    publisher: Publisher,
+}
+
+impl Changes {
+    pub(crate) fn start(config: &ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
+        let state = Arc::new(ArcSwap::from_pointee(load(&store).map_err(|error| error.problem())?));
+        // Full: the caller waits for its turn.
+        let (jobs, queue) = mpsc::channel(CHANGE_QUEUE_DRAFTS);
+        let worker = Worker {
+            store,
+            shared: Arc::clone(&state),
+            publisher: publisher.clone(),
+            compiler: Compiler::new(config),
+            clock: config.clock.clone(),
+        };
+        worker.publish(&state.load());
+        let thread = std::thread::Builder::new().name("change".to_owned()).spawn(move || worker.work(queue));
+        thread
+            .map_err(|error| Problem::new(Code::Internal, format!("starting the change thread: {error}")))?;
+        Ok(Self { jobs, state, publisher })
+    }
+
+    /// The newest state that is on the disk.
+    pub(crate) fn state(&self) -> Arc<State> {
+        self.state.load_full()
+    }
+
+    /// Submits a change. The draft is made against the newest state and nothing comes between.
+    ///
+    /// # Errors
+    /// What the draft refuses, or what kept it from the disk; then nothing has changed.
+    pub(crate) async fn submit(
+        &self,
+        actor: Actor,
+        make: impl FnOnce(&State) -> Result<Draft, Problem> + Send + 'static,
+    ) -> Result<Revision, Problem> {
+        let gone = || Problem::new(Code::ShuttingDown, "the daemon is shutting down");
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job { actor, make: Box::new(make), answer }).await.map_err(|_| gone())?;
+        let revision = answered.await.map_err(|_| gone())??;
+        let wait = Duration::from_millis(ACKNOWLEDGE_WAIT_MILLIS);
+        if tokio::time::timeout(wait, self.publisher.acknowledged(revision)).await.is_err() {
+            tracing::warn!(target: "change", %revision, "the data plane has not acknowledged yet");
+        }
+        Ok(revision)
+    }
+}
+
+struct Worker {
+    store: Store,
+    shared: Arc<ArcSwap<State>>,
+    publisher: Publisher,
+    compiler: Compiler,
+    clock: Clock,
+}
+
+type Waiting = Vec<(oneshot::Sender<Result<Revision, Problem>>, Revision)>;
+
+impl Worker {
+    fn work(self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut state = State::clone(&self.shared.load());
+            let mut batch = Batch::default();
+            let mut waiting = Waiting::new();
+            let mut next = Some(first);
+            while let Some(job) = next {
+                self.draft(job, &mut state, &mut batch, &mut waiting);
+                next = if waiting.len() < GROUP_DRAFTS { queue.try_recv().ok() } else { None };
+            }
+            if !waiting.is_empty() {
+                self.commit(state, batch, waiting);
+            }
+        }
+    }
+
+    /// Makes one draft part of the group, or answers why not; the state stays as it was then.
+    fn draft(&self, job: Job, state: &mut State, batch: &mut Batch, waiting: &mut Waiting) {
+        let drafted = (job.make)(state).and_then(|draft| {
+            let mut after = state.clone();
+            after.revision.0 += 1;
+            let mut writes = Batch::default();
+            for (table, key, row) in &draft.rows {
+                apply(&mut after, &mut writes, table, key, row.as_ref())?;
+            }
+            after.audit += 1;
+            let entry = AuditEntry {
+                at_unix_ms: self.clock.unix_ms(),
+                actor: job.actor.to_string(),
+                source: job.actor.source(),
+                action: draft.action.to_owned(),
+                object: draft.object,
+                outcome: "ok".to_owned(),
+                detail: draft.detail,
+                revision: after.revision,
+            };
+            writes.put("outbox", &outbox_key(after.audit), json_bytes(&entry)?);
+            Ok((after, writes))
+        });
+        match drafted {
+            Ok((after, writes)) => {
+                *state = after;
+                batch.ops.extend(writes.ops);
+                waiting.push((job.answer, state.revision));
+            }
+            // The asker may have gone.
+            Err(problem) => drop(job.answer.send(Err(problem))),
+        }
+    }
+
+    fn commit(&self, state: State, mut batch: Batch, waiting: Waiting) {
+        batch.put("meta", REVISION_KEY, state.revision.to_string().into_bytes());
+        batch.put("meta", AUDIT_KEY, state.audit.to_string().into_bytes());
+        let outcome = self.store.commit(batch).map_err(|error| error.problem());
+        if outcome.is_ok() {
+            self.publish(&state);
+            self.shared.store(Arc::new(state));
+        }
+        for (answer, revision) in waiting {
+            drop(answer.send(outcome.clone().map(|()| revision)));
+        }
+    }
+
+    fn publish(&self, state: &State) {
+        self.publisher.publish(Arc::new(compile(&self.compiler, state)));
+    }
+}
+
+fn json_bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(value).map_err(|error| Problem::new(Code::Internal, error.to_string()))
+}
+
+fn apply(
+    state: &mut State,
+    batch: &mut Batch,
+    table: &str,
+    key: &str,
+    row: Option<&Row>,
+) -> Result<(), Problem> {
+    let rows = state.tables.entry(table.to_owned()).or_default();
+    match row {
+        Some(row) => {
+            batch.put(table, key, json_bytes(row)?);
+            rows.insert(key.to_owned(), Arc::new(row.clone()));
+        }
+        None => {
+            batch.delete(table, key);
+            rows.remove(key);
+        }
+    }
+    Ok(())
+}
+
+fn load(store: &Store) -> Result<State, StoreError> {
+    let mut state = State::default();
+    let number = |key: &str| -> Result<u64, StoreError> {
+        Ok(store.get("meta", key)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(0))
+    };
+    state.revision = Revision(number(REVISION_KEY)?);
+    state.audit = number(AUDIT_KEY)?;
+    for table in TABLES.iter().filter(|table| table.archived) {
+        let rows = state.tables.entry(table.name.to_owned()).or_default();
+        for (key, bytes) in store.scan(table.name)? {
+            let row: Row = serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt {
+                place: format!("table {}, key {key}", table.name),
+                detail: error.to_string(),
+            })?;
+            rows.insert(key, Arc::new(row));
+        }
+    }
+    Ok(state)
+}

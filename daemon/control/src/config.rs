@@ -1,0 +1,73 @@
+//! What the control plane is given at the start.
+
+use gatehouse_common::secret::Secret;
+use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::snapshot::{GatewayLimits, TokenKey};
+
+/// The first administrator.
+#[derive(Debug, Clone)]
+pub struct Bootstrap {
+    /// User name.
+    pub username: String,
+    /// E-mail address.
+    pub email: String,
+    /// Password.
+    pub password: Secret<String>,
+}
+
+/// Cost of one password hash.
+#[derive(Debug, Clone, Copy)]
+pub struct Argon2Config {
+    /// KiB.
+    pub memory_kib: u32,
+    /// Passes.
+    pub iterations: u32,
+    /// Lanes.
+    pub lanes: u32,
+}
+
+/// Logins per address.
+#[derive(Debug, Clone, Copy)]
+pub struct LoginLimit {
+    /// Attempts per window.
+    pub per_window: u64,
+    /// Seconds.
+    pub window_secs: u64,
+    /// Switched off.
+    pub disabled: bool,
+}
+
+/// Settings of the control plane.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// Sets or makes the first administrator; `None` leaves the store as it is.
+    pub bootstrap: Option<Bootstrap>,
+    /// The first signs, all verify.
+    pub signing_keys: Vec<TokenKey>,
+    /// Life of an access token, seconds.
+    pub access_ttl_secs: i64,
+    /// Life of a refresh token, seconds.
+    pub refresh_ttl_secs: i64,
+    /// Cost of a hash.
+    pub argon2: Argon2Config,
+    /// Hashes at the same time.
+    pub hash_threads: usize,
+    /// Login limit.
+    pub login_limit: LoginLimit,
+    /// spec/doorman.md 1.1.
+    pub strict_envelope: bool,
+    /// Administrators need subscriptions too.
+    pub enforce_admin_subscription: bool,
+    /// `Secure` on cookies.
+    pub cookie_secure: bool,
+    /// strict, lax or none.
+    pub cookie_samesite: String,
+    /// Domain of cookies.
+    pub cookie_domain: Option<String>,
+    /// Bounds handed to the data plane.
+    pub limits: GatewayLimits,
+    /// Largest page.
+    pub page_size_max: usize,
+    /// Time.
+    pub clock: Clock,
+}

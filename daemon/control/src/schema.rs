@@ -1,0 +1,183 @@
+//! Bodies to rows: one table of fields for each resource gives checking, lenient coercion and defaults
+//! (spec/doorman.md 1.2: unknown fields are ignored, `"5"` is 5, `0.1` is the integer 0, `1` is "1").
+
+use crate::state::Row;
+use gatehouse_common::problem::Problem;
+use serde_json::{Value, json};
+
+/// What a field takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// Characters, least and most.
+    Text(usize, usize),
+    Texts,
+    /// Whole number, least.
+    Int(i64),
+    Seconds,
+    Flag,
+    Object,
+}
+
+/// What an absent field becomes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Absent {
+    Required,
+    Null,
+    Empty,
+    Is(bool),
+    Text(&'static str),
+    Zero,
+}
+
+/// One field.
+pub(crate) type Field = (&'static str, Kind, Absent);
+
+fn refused(field: &str, expected: &str) -> Problem {
+    Problem::compat(422, "VAL001", format!("Validation Error: {field}: expected {expected}")).at(field)
+}
+
+/// Reads a whole resource.
+///
+/// # Errors
+/// 422 `VAL001`, naming the field and what was expected.
+pub(crate) fn create(fields: &[Field], body: &Value) -> Result<Row, Problem> {
+    let object = body.as_object().ok_or_else(|| refused("body", "a JSON object"))?;
+    let mut row = Row::new();
+    for (name, kind, absent) in fields {
+        let value = match (object.get(*name).filter(|value| !value.is_null()), absent) {
+            (Some(value), _) => coerce(name, *kind, value)?,
+            (None, Absent::Required) => return Err(refused(name, "a value")),
+            (None, Absent::Null) => Value::Null,
+            (None, Absent::Empty) => json!([]),
+            (None, Absent::Is(flag)) => json!(flag),
+            (None, Absent::Text(text)) => json!(text),
+            (None, Absent::Zero) => json!(0),
+        };
+        row.insert((*name).to_owned(), value);
+    }
+    Ok(row)
+}
+
+/// Reads the fields that are there.
+///
+/// # Errors
+/// As [`create`].
+pub(crate) fn update(fields: &[Field], body: &Value) -> Result<Row, Problem> {
+    let object = body.as_object().ok_or_else(|| refused("body", "a JSON object"))?;
+    let mut row = Row::new();
+    for (name, kind, _) in fields {
+        if let Some(value) = object.get(*name).filter(|value| !value.is_null()) {
+            row.insert((*name).to_owned(), coerce(name, *kind, value)?);
+        }
+    }
+    Ok(row)
+}
+
+fn coerce(name: &str, kind: Kind, value: &Value) -> Result<Value, Problem> {
+    match kind {
+        Kind::Text(least, most) => {
+            let text = text(value).ok_or_else(|| refused(name, "text"))?;
+            let length = text.chars().count();
+            if length < least || length > most {
+                return Err(refused(name, &format!("{least} to {most} characters")));
+            }
+            Ok(json!(text))
+        }
+        Kind::Texts => {
+            let items = value.as_array().ok_or_else(|| refused(name, "a list of texts"))?;
+            let items: Option<Vec<String>> = items.iter().map(text).collect();
+            items.map(|items| json!(items)).ok_or_else(|| refused(name, "a list of texts"))
+        }
+        Kind::Int(least) => {
+            let number = match value {
+                Value::Number(number) => {
+                    number.as_i64().or_else(|| number.as_f64().map(|float| float as i64))
+                }
+                Value::String(text) => text.trim().parse().ok(),
+                Value::Bool(flag) => Some(i64::from(*flag)),
+                _ => None,
+            };
+            let number = number.filter(|number| *number >= least);
+            number
+                .map(|number| json!(number))
+                .ok_or_else(|| refused(name, &format!("a whole number from {least}")))
+        }
+        Kind::Seconds => {
+            let seconds = value.as_f64().filter(|seconds| (0.001..=86_400.0).contains(seconds));
+            seconds.map(|seconds| json!(seconds)).ok_or_else(|| refused(name, "seconds from 0.001 to 86400"))
+        }
+        Kind::Flag => flag(value).map(|flag| json!(flag)).ok_or_else(|| refused(name, "true or false")),
+        Kind::Object => match value {
+            Value::Object(_) => Ok(value.clone()),
+            _ => Err(refused(name, "an object")),
+        },
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+fn flag(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(flag) => Some(*flag),
+        Value::Number(number) => match number.as_i64() {
+            Some(0) => Some(false),
+            Some(1) => Some(true),
+            _ => None,
+        },
+        Value::String(text) => match text.to_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+            "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FIELDS: &[Field] = &[
+        ("name", Kind::Text(1, 5), Absent::Required),
+        ("count", Kind::Int(0), Absent::Null),
+        ("on", Kind::Flag, Absent::Is(true)),
+        ("tags", Kind::Texts, Absent::Empty),
+    ];
+
+    #[test]
+    fn coerces_as_older_clients_expect() {
+        let row = create(FIELDS, &json!({"name": 1, "count": "5", "tags": [1, "b"], "other": {}})).unwrap();
+        assert_eq!(Value::Object(row), json!({"name": "1", "count": 5, "on": true, "tags": ["1", "b"]}));
+        assert_eq!(update(FIELDS, &json!({"count": 0.1})).unwrap()["count"], 0);
+    }
+
+    #[test]
+    fn names_the_field() {
+        for (body, field) in [
+            (json!({}), "name"),
+            (json!({"name": ""}), "name"),
+            (json!({"name": "a", "count": -1}), "count"),
+            (json!({"name": "a", "on": "perhaps"}), "on"),
+            (json!([]), "body"),
+        ] {
+            let problem = create(FIELDS, &body).unwrap_err();
+            assert_eq!((problem.status, problem.field.as_deref()), (422, Some(field)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in ".{0,80}", number in any::<f64>()) {
+            let body = json!({"name": text, "count": number, "on": text, "tags": text});
+            prop_assert!(create(FIELDS, &body).is_err() || update(FIELDS, &body).is_ok());
+        }
+    }
+}

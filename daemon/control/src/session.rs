@@ -1,0 +1,76 @@
+//! Who calls the management surface: credential to user, and what the user's role allows right now.
+
+use crate::Inner;
+use crate::envelope::detail;
+use crate::state::{Fields as _, Row, State};
+use crate::subjects::roles::is_admin;
+use crate::subjects::tokens::{self, Claims};
+use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+use gatehouse_common::problem::Problem;
+use gatehouse_corridor::actor::Actor;
+use std::sync::Arc;
+
+/// Name of the session cookie.
+pub(crate) const COOKIE: &str = "access_token_cookie";
+
+/// A caller who has proved who they are.
+pub(crate) struct Caller {
+    pub(crate) name: String,
+    pub(crate) user: Arc<Row>,
+    pub(crate) claims: Claims,
+    pub(crate) state: Arc<State>,
+    source: String,
+}
+
+impl Caller {
+    /// Whether the role, as it is now, has a permission.
+    pub(crate) fn may(&self, permission: &str) -> bool {
+        self.state.get("roles", self.user.text("role")).is_some_and(|role| role.flag(permission))
+    }
+
+    /// Refuses without the permission.
+    pub(crate) fn needs(&self, permission: &str, code: &str) -> Result<(), Problem> {
+        let text = format!("You do not have permission: {permission}");
+        if self.may(permission) { Ok(()) } else { Err(Problem::compat(403, code, text)) }
+    }
+
+    pub(crate) fn is_admin(&self) -> bool {
+        is_admin(&self.state, self.user.text("role"))
+    }
+
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::User { name: self.name.clone(), source: self.source.clone() }
+    }
+}
+
+/// The client's address.
+pub(crate) fn source(request: &HttpRequest) -> String {
+    request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default()
+}
+
+/// The caller, or 401 `{"detail":"Unauthorized"}`.
+pub(crate) fn caller(control: &Inner, request: &HttpRequest) -> Result<Caller, Problem> {
+    let unauthorized = || detail(401, "Unauthorized");
+    let token = credential(request).ok_or_else(unauthorized)?;
+    let state = control.changes.state();
+    let now = control.config.clock.unix_ms();
+    let claims = tokens::verify(&control.config, &state, &token, now).ok_or_else(unauthorized)?;
+    let user = state.get("users", &claims.sub).cloned().ok_or_else(unauthorized)?;
+    Ok(Caller { name: claims.sub.clone(), user, claims, state, source: source(request) })
+}
+
+/// Cookie first, then bearer, then a bare token (spec/doorman.md 2.2).
+pub(crate) fn credential(request: &HttpRequest) -> Option<String> {
+    let lines = request.headers().get_all("cookie").filter_map(|value| value.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    if let Some((_, value)) = pairs.find(|(name, value)| *name == COOKIE && !value.is_empty()) {
+        return Some(value.to_owned());
+    }
+    let value = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().to_owned()),
+        Some(_) => None,
+        None => Some(value.to_owned()),
+    }
+}

@@ -1,0 +1,109 @@
+//! Passwords: the policy, and Argon2id on a bounded pool, so that a storm of logins starves nobody.
+
+use crate::config::Argon2Config;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, Version};
+use gatehouse_common::problem::{Code, Problem};
+use gatehouse_common::secret::Secret;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// Passwords that may wait for a hash; more are told to come back.
+const QUEUE: usize = 64;
+const SPECIAL: &str = "!@#$%^&*()-_=+[]{};:,.<>?/";
+
+/// spec/doorman.md 2.5: 16 to 50 characters of four kinds.
+pub(crate) fn policy(password: &str) -> Result<(), Problem> {
+    let has = |test: fn(char) -> bool| password.chars().any(test);
+    let length = password.chars().count();
+    let good = (16..=50).contains(&length)
+        && has(char::is_uppercase)
+        && has(char::is_lowercase)
+        && has(|c| c.is_ascii_digit())
+        && has(|c| SPECIAL.contains(c));
+    let text =
+        "Password must have 16 to 50 characters, with upper and lower case, a digit and a special character";
+    if good { Ok(()) } else { Err(Problem::compat(400, "USR005", text).at("password")) }
+}
+
+/// Hashes and verifies, a few at a time.
+pub(crate) struct Hasher {
+    argon2: Argon2<'static>,
+    running: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    /// Verified when a user is unknown, so that the time of an answer does not tell who exists.
+    decoy: String,
+}
+
+impl Hasher {
+    pub(crate) fn start(cost: Argon2Config, threads: usize) -> Result<Self, Problem> {
+        let internal = |error: argon2::Error| Problem::new(Code::Internal, format!("argon2: {error}"));
+        let params = Params::new(cost.memory_kib, cost.iterations, cost.lanes, None).map_err(internal)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let decoy = hash(&argon2, "decoy")?;
+        let (running, waiting) = (Arc::new(Semaphore::new(threads.max(1))), Arc::new(Semaphore::new(QUEUE)));
+        Ok(Self { argon2, running, waiting, decoy })
+    }
+
+    /// The PHC string of a password.
+    pub(crate) async fn hash(&self, password: Secret<String>) -> Result<String, Problem> {
+        let argon2 = self.argon2.clone();
+        self.pooled(move || hash(&argon2, password.expose())).await?
+    }
+
+    /// Whether a password belongs to a hash; without one it takes as long and says no.
+    pub(crate) async fn verify(
+        &self,
+        password: Secret<String>,
+        phc: Option<String>,
+    ) -> Result<bool, Problem> {
+        let argon2 = self.argon2.clone();
+        let (known, phc) = (phc.is_some(), phc.unwrap_or_else(|| self.decoy.clone()));
+        let matches = self.pooled(move || {
+            let parsed = PasswordHash::new(&phc);
+            parsed.is_ok_and(|parsed| argon2.verify_password(password.expose().as_bytes(), &parsed).is_ok())
+        });
+        Ok(matches.await? && known)
+    }
+
+    async fn pooled<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let full = || Problem::new(Code::TooManyRequests, "too many passwords are being checked");
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| full())?;
+        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_| full())?;
+        let outcome = tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            drop((place, turn));
+            outcome
+        });
+        outcome.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))
+    }
+}
+
+fn hash(argon2: &Argon2<'_>, password: &str) -> Result<String, Problem> {
+    let internal =
+        |error: argon2::password_hash::Error| Problem::new(Code::Internal, format!("argon2: {error}"));
+    Ok(argon2.hash_password(password.as_bytes()).map_err(internal)?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy() {
+        assert!(policy("Abcdefgh1234567!").is_ok());
+        for bad in [
+            "Abcdefgh123456!",
+            "abcdefgh1234567!",
+            "ABCDEFGH1234567!",
+            "Abcdefghijklmno!",
+            "Abcdefgh12345678",
+        ] {
+            assert!(policy(bad).is_err(), "{bad}");
+        }
+    }
+}

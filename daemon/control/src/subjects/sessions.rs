@@ -1,0 +1,82 @@
+//! Sessions: what revokes them, and how often an address may try to log in.
+
+use crate::change::Draft;
+use crate::config::LoginLimit;
+use crate::state::{Fields as _, Row, State};
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock};
+
+/// Addresses remembered; when full, counting starts anew, which favours nobody for longer than a window.
+const ADDRESSES: usize = 10_000;
+
+/// Fixed windows per address, aligned to the epoch (spec/doorman.md 2.5).
+pub(crate) struct LoginLimiter {
+    limit: LoginLimit,
+    counts: RwLock<HashMap<String, (i64, u64)>>,
+}
+
+/// Where an address stands.
+pub(crate) struct Standing {
+    pub(crate) limit: u64,
+    pub(crate) remaining: u64,
+    /// Unix seconds of the window's end.
+    pub(crate) reset: i64,
+    pub(crate) refused: bool,
+}
+
+impl LoginLimiter {
+    pub(crate) fn new(limit: LoginLimit) -> Self {
+        Self { limit, counts: RwLock::default() }
+    }
+
+    /// Counts an attempt.
+    pub(crate) fn attempt(&self, address: &str, now_ms: i64) -> Standing {
+        let window_secs = i64::try_from(self.limit.window_secs.max(1)).unwrap_or(i64::MAX);
+        let window = now_ms / 1_000 / window_secs;
+        let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() >= ADDRESSES {
+            counts.clear();
+        }
+        let entry = counts.entry(address.to_owned()).or_insert((window, 0));
+        if entry.0 != window {
+            *entry = (window, 0);
+        }
+        entry.1 += 1;
+        Standing {
+            limit: self.limit.per_window,
+            remaining: self.limit.per_window.saturating_sub(entry.1),
+            reset: (window + 1) * window_secs,
+            refused: !self.limit.disabled && entry.1 > self.limit.per_window,
+        }
+    }
+}
+
+/// A row of `revoked`: kept until the last token it speaks of would have expired anyway.
+pub(crate) fn revoked_row(expires_secs: i64) -> Row {
+    let mut row = Row::new();
+    row.insert("expires_unix_secs".to_owned(), json!(expires_secs));
+    row
+}
+
+/// Removes rows of `revoked` that no longer matter, so that the table stays as small as what is alive.
+pub(crate) fn sweep(mut draft: Draft, state: &State, now_ms: i64) -> Draft {
+    let stale = state.rows("revoked").filter(|(_, row)| row.number("expires_unix_secs") <= now_ms / 1_000);
+    for (id, _) in stale.take(100) {
+        draft = draft.delete("revoked", id.clone());
+    }
+    draft
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_opens_anew() {
+        let limiter = LoginLimiter::new(LoginLimit { per_window: 2, window_secs: 10, disabled: false });
+        let refused = |now_ms| limiter.attempt("a", now_ms).refused;
+        assert_eq!([refused(0), refused(1), refused(2), refused(10_000)], [false, false, true, false]);
+        assert!(!limiter.attempt("b", 3).refused);
+    }
+}
