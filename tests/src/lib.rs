@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The harness: the real daemon with a state of its own, a real upstream, waits that say what they wait for.
+
+pub mod daemon;
+pub mod upstream;
+pub mod wait;
+
+use std::path::PathBuf;
+
+/// The repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}

@@ -1,0 +1,27 @@
+export CARGO_TERM_COLOR ?= never
+
+.PHONY: run test release deb fuzz setup
+
+run:            ## build and start the appliance with a demo API
+	@packaging/run.sh
+
+release:        ## target/release/gatehoused
+	cargo build --release --locked -p gatehouse-daemon
+
+deb: release    ## ../gatehouse_*.deb
+	DEB_BUILD_OPTIONS=nocheck dpkg-buildpackage -us -uc -b -d
+
+fuzz:           ## property tests of every parser, many more cases, about two minutes
+	PROPTEST_CASES=20000 cargo nextest run --locked --workspace --lib -E 'test(/panics|passes_loads|in_its_bucket/)'
+
+setup:
+	@packaging/setup.sh
+
+test: setup     ## every check, cheapest first
+	git ls-files '*.rs' | xargs rustfmt --edition 2024 --check
+	RUSTFLAGS=-Dwarnings cargo clippy --locked --workspace --all-targets
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
+	 else echo "SKIPPED: cargo-deny is not installed; bans, licences and advisories were not checked"; fi
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps --quiet
+	RUSTFLAGS=-Dwarnings cargo build --locked -p gatehouse-daemon
+	RUSTFLAGS=-Dwarnings cargo nextest run --locked --workspace

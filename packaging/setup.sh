@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs what the tests need from Debian's packages and crates.io.
+set -euo pipefail
+missing=()
+for tool in git gcc make kill; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+if [ "${#missing[@]}" -gt 0 ]; then
+  if [ "$(id -u)" = 0 ]; then
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends git gcc libc6-dev make procps
+  else
+    echo "missing: ${missing[*]}; as root: apt-get install git gcc libc6-dev make procps" >&2
+    exit 1
+  fi
+fi
+cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest

@@ -1,0 +1,142 @@
+//! Traffic and management, black box over HTTP.
+
+use gatehouse_tests::daemon::{Daemon, PASSWORD};
+use gatehouse_tests::upstream;
+use serde_json::json;
+use std::io::{Read as _, Write as _};
+
+/// A daemon with API `shop/v1` in front of the upstream, and a token of a subscribed user `ana`.
+fn shop(settings: &[(&str, &str)]) -> (tempfile::TempDir, Daemon, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), settings).unwrap();
+    let admin = daemon.login("admin", PASSWORD).unwrap();
+    let server = format!("http://{}", upstream::start().unwrap());
+    let made = |path: &str, body| {
+        let (status, answer) = daemon.call("POST", path, &admin, Some(body)).unwrap();
+        assert!((200..300).contains(&status), "{path}: {status} {answer}");
+    };
+    let api = json!({"api_name": "shop", "api_version": "v1", "api_allowed_groups": ["ALL"], "api_servers": [server]});
+    made("/platform/api", api);
+    for (method, uri) in
+        [("GET", "/echo"), ("POST", "/echo"), ("GET", "/slow"), ("GET", "/broken"), ("GET", "/none")]
+    {
+        made(
+            "/platform/endpoint",
+            json!({"api_name": "shop", "api_version": "v1", "endpoint_method": method, "endpoint_uri": uri,
+                   "endpoint_description": "test"}),
+        );
+    }
+    made(
+        "/platform/user",
+        json!({"username": "ana", "email": "ana@x.org", "password": PASSWORD, "role": "user", "groups": ["ALL"]}),
+    );
+    made(
+        "/platform/subscription/subscribe",
+        json!({"username": "ana", "api_name": "shop", "api_version": "v1"}),
+    );
+    let ana = daemon.login("ana@x.org", PASSWORD).unwrap();
+    (folder, daemon, admin, ana)
+}
+
+#[test]
+fn a_call_is_carried_or_refused_with_its_code() {
+    let (_folder, daemon, admin, ana) = shop(&[("HTTP_READ_TIMEOUT", "0.3")]);
+    for (method, path, token, status, code) in [
+        ("GET", "/api/rest/shop/v1/echo", &*ana, 200, ""),
+        ("HEAD", "/api/rest/shop/v1/echo", &ana, 200, ""),
+        ("GET", "/api/rest/shop/v1/none", &ana, 204, ""),
+        ("GET", "/api/rest/shop/v1/echo", "", 401, "Unauthorized"),
+        ("GET", "/api/rest/shop/v1/echo", "a.b.c", 401, "Unauthorized"),
+        ("GET", "/api/rest/shop/v2/echo", &ana, 404, "GTW001"),
+        ("GET", "/api/rest/shop/v1/other", &ana, 404, "GTW003"),
+        ("DELETE", "/api/rest/shop/v1/echo", &ana, 404, "GTW003"),
+        ("GET", "/api/rest/shop/v1/%2e%2e/echo", &ana, 400, "GTW011"),
+        ("GET", "/api/rest/shop/v1/broken", &ana, 502, "GTW006"),
+        ("GET", "/api/rest/shop/v1/slow", &ana, 504, "GTW010"),
+    ] {
+        let (got, body) = daemon.call(method, path, token, None).unwrap();
+        assert_eq!(got, status, "{method} {path}: {body}");
+        assert_eq!(body.get("error_code").and_then(|code| code.as_str()).unwrap_or_default(), code, "{path}");
+    }
+    let (status, _) = daemon.call("POST", "/platform/authorization/admin/revoke/ana", &admin, None).unwrap();
+    assert_eq!(status, 200);
+    let (status, _) = daemon.call("GET", "/api/rest/shop/v1/echo", &ana, None).unwrap();
+    assert_eq!(status, 401, "the very next call after the revocation was answered");
+}
+
+#[test]
+fn what_goes_upstream_is_what_should() {
+    let (_folder, daemon, _admin, ana) = shop(&[]);
+    let (_, seen) = daemon.call("GET", "/api/rest/shop/v1/echo?a=1&a=2", &ana, None).unwrap();
+    let seen = seen.as_str().unwrap().to_lowercase();
+    assert!(seen.starts_with("get /echo?a=1&a=2 http/1.1"), "{seen}");
+    assert!(seen.contains("x-doorman-user: ana") && seen.contains("x-request-id: "), "{seen}");
+    assert!(!seen.contains("authorization"), "{seen}");
+}
+
+#[test]
+fn a_chunked_body_arrives_and_a_long_one_is_refused() {
+    let (_folder, daemon, _admin, ana) = shop(&[("MAX_BODY_SIZE_BYTES", "1000")]);
+    let send = |body: &str| {
+        let mut stream = std::net::TcpStream::connect(daemon.url.trim_start_matches("http://")).unwrap();
+        write!(
+            stream,
+            "POST /api/rest/shop/v1/echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ana}\r\n\
+             Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let answer = send("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\n11"), "{answer}");
+    let long = format!("7d0\r\n{}\r\n0\r\n\r\n", "x".repeat(2_000));
+    assert!(send(&long).starts_with("HTTP/1.1 413"), "a long body");
+}
+
+#[test]
+fn a_rate_limit_holds() {
+    let (_folder, daemon, admin, ana) = shop(&[]);
+    let limit = json!({"rate_limit_duration": 2, "rate_limit_duration_type": "hour"});
+    assert_eq!(daemon.call("PUT", "/platform/user/ana", &admin, Some(limit.clone())).unwrap().0, 200);
+    let calls = [(); 3].map(|()| daemon.call("GET", "/api/rest/shop/v1/echo", &ana, None).unwrap().0);
+    assert_eq!(calls, [200, 200, 429]);
+    let (status, body) = daemon.call("PUT", "/platform/user/ana", &ana, Some(limit)).unwrap();
+    assert_eq!((status, &body["error_code"]), (403, &json!("USR023")), "nobody raises their own limits");
+}
+
+#[test]
+fn a_refresh_token_serves_once() {
+    let (_folder, daemon, _admin, ana) = shop(&[]);
+    let refresh = |token: &str| daemon.call("POST", "/platform/authorization/refresh", token, None).unwrap();
+    let first = refresh(&ana).1["refresh_token"].as_str().unwrap().to_owned();
+    let second = refresh(&first).1["refresh_token"].as_str().unwrap().to_owned();
+    assert_eq!(refresh(&first).0, 401, "used before");
+    assert_eq!(refresh(&second).0, 401, "the whole session has ended");
+    assert_eq!(daemon.call("GET", "/api/rest/shop/v1/echo", &second, None).unwrap().0, 401);
+}
+
+#[test]
+fn management_answers_with_its_codes() {
+    let (_folder, daemon, admin, ana) = shop(&[]);
+    for (method, path, token, body, status, code) in [
+        ("GET", "/platform/user/me", "", None, 401, "GTW998"),
+        ("POST", "/platform/api", &*ana, Some(json!({})), 422, "VAL001"),
+        ("POST", "/platform/api", &ana, Some(json!({"api_name": "a", "api_version": "v1"})), 403, "API007"),
+        ("POST", "/platform/api", &admin, Some(json!({"api_name": "shop", "api_version": "v1"})), 200, ""),
+        ("DELETE", "/platform/api/shop/v1", &ana, None, 403, "API007"),
+        ("GET", "/platform/api/none/v1", &admin, None, 400, "API003"),
+        ("DELETE", "/platform/user/admin", &admin, None, 403, "USR021"),
+        ("POST", "/platform/group", &admin, Some(json!({"group_name": "ALL"})), 400, "GRP001"),
+        ("GET", "/platform/role/none", &admin, None, 404, "ROLE004"),
+        ("GET", "/platform/group/all?page_size=5000", &admin, None, 400, "PAG001"),
+        ("GET", "/platform/group/all/?page_size=1000", &admin, None, 200, ""),
+        ("PATCH", "/platform/group/all", &admin, None, 405, ""),
+        ("GET", "/platform/nothing", &admin, None, 404, ""),
+    ] {
+        let (got, answer) = daemon.call(method, path, token, body).unwrap();
+        let got_code = answer.get("error_code").and_then(|code| code.as_str()).unwrap_or_default();
+        assert_eq!((got, got_code), (status, code), "{method} {path}: {answer}");
+    }
+}

@@ -1,0 +1,90 @@
+//! Layering: who may import whom. The tables stand in ARCHITECTURE.md, and nowhere else.
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+use gatehouse_tests::root;
+use std::collections::{BTreeMap, BTreeSet};
+
+type Edges = BTreeMap<String, BTreeSet<String>>;
+
+/// The rows between two markers as cells.
+fn table(text: &str, name: &str) -> Vec<Vec<String>> {
+    let begin = format!("<!-- {name}:begin -->");
+    let inner = text.split(&begin).nth(1).and_then(|rest| rest.split(&format!("<!-- {name}:end -->")).next());
+    let cells = |line: &str| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect();
+    inner.unwrap_or_default().lines().filter(|line| line.starts_with('|')).skip(2).map(cells).collect()
+}
+
+fn names(cell: &str) -> BTreeSet<String> {
+    cell.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Edges that a table of `who | may use` does not allow.
+fn forbidden(rooms: &[Vec<String>], edges: &Edges) -> Vec<String> {
+    let allowed: Edges = rooms.iter().map(|row| (row[0].clone(), names(&row[1]))).collect();
+    let mut found = Vec::new();
+    for (room, uses) in edges {
+        for other in uses {
+            if !allowed.get(room).is_some_and(|allowed| allowed.contains(other)) {
+                found.push(format!("{room} may not use {other}"));
+            }
+        }
+    }
+    found
+}
+
+/// Uses of outside crates by rooms that the table of `crate | only in | reason` does not name.
+fn outside(crates: &[Vec<String>], edges: &Edges) -> Vec<String> {
+    let mut found = Vec::new();
+    for row in crates {
+        for (room, uses) in edges {
+            if uses.contains(&row[0]) && !names(&row[1]).contains(room) {
+                found.push(format!("{room} may not use {}: {}", row[0], row[2]));
+            }
+        }
+    }
+    found
+}
+
+/// Normal dependencies of our crates: on each other, and on others.
+fn edges() -> (Edges, Edges) {
+    let metadata = MetadataCommand::new().current_dir(root()).no_deps().exec().unwrap();
+    let (mut inside, mut others) = (Edges::new(), Edges::new());
+    for package in &metadata.packages {
+        let room = package.name.trim_start_matches("gatehouse-").to_owned();
+        for dependency in package.dependencies.iter().filter(|d| d.kind == DependencyKind::Normal) {
+            match dependency.name.strip_prefix("gatehouse-") {
+                Some(other) => inside.entry(room.clone()).or_default().insert(other.to_owned()),
+                None => others.entry(room.clone()).or_default().insert(dependency.name.clone()),
+            };
+        }
+    }
+    (inside, others)
+}
+
+#[test]
+fn rooms_keep_to_the_tables() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (inside, others) = edges();
+    assert!(inside.len() > 4, "cargo metadata lists the rooms");
+    let mut found = forbidden(&table(&text, "rooms"), &inside);
+    found.extend(outside(&table(&text, "crates"), &others));
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let (_, others) = edges();
+    let used: BTreeSet<_> = others.into_values().flatten().collect();
+    let missing: Vec<_> = used.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "without a reason in ARCHITECTURE.md: {missing:?}");
+}
+
+#[test]
+fn a_forbidden_edge_is_found() {
+    let text = "<!-- rooms:begin -->\n| Room | May use |\n|---|---|\n| data | common |\n<!-- rooms:end -->\n\
+                <!-- crates:begin -->\n| Crate | Only in | Reason |\n|---|---|---|\n| sled | store | one file |\n<!-- crates:end -->";
+    let edges = Edges::from([("data".to_owned(), names("store, sled"))]);
+    assert_eq!(forbidden(&table(text, "rooms"), &edges).len(), 2);
+    assert_eq!(outside(&table(text, "crates"), &edges), ["data may not use sled: one file"]);
+}

@@ -1,0 +1,15 @@
+//! One test binary for all that is tested from outside, and for the conventions.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking; helpers of tests too"
+)]
+
+mod faults;
+mod gateway;
+mod layering;
+mod registry;
+mod settings;
+mod tidy;
