@@ -85,12 +85,14 @@ fn term(word: &str) -> Result<Term, Problem> {
         return Ok(Term::Pattern(regex));
     }
     if let Some(level) = word.strip_prefix("level>=") {
-        return level_named(level).map(Term::Level).ok_or_else(|| {
-            bad(word, "expected trace, debug, info, warn or error")
-        });
+        return level_named(level)
+            .map(Term::Level)
+            .ok_or_else(|| bad(word, "expected trace, debug, info, warn or error"));
     }
     if let Some(span) = word.strip_prefix("since:") {
-        return millis(span).map(Term::SinceMillis).ok_or_else(|| bad(word, "expected a span like 30s, 10m, 2h or 1d"));
+        return millis(span)
+            .map(Term::SinceMillis)
+            .ok_or_else(|| bad(word, "expected a span like 30s, 10m, 2h or 1d"));
     }
     for field in ["route", "consumer", "request", "target", "workspace", "status"] {
         if let Some(value) = word.strip_prefix(field).and_then(|rest| rest.strip_prefix(':')) {
@@ -165,7 +167,9 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        for (text, part) in [("level>=loud", "expected trace"), ("\"open", "closing"), ("since:5y", "span"), ("/(/", "(")] {
+        for (text, part) in
+            [("level>=loud", "expected trace"), ("\"open", "closing"), ("since:5y", "span"), ("/(/", "(")]
+        {
             let problem = LogFilter::parse(text).unwrap_err();
             assert!(problem.detail.contains(part), "{text}: {}", problem.detail);
         }

@@ -132,6 +132,14 @@ fn management_answers_with_its_codes() {
         ("GET", "/platform/role/none", &admin, None, 404, "ROLE004"),
         ("GET", "/platform/group/all?page_size=5000", &admin, None, 400, "PAG001"),
         ("GET", "/platform/group/all/?page_size=1000", &admin, None, 200, ""),
+        (
+            "POST",
+            "/platform/group",
+            &admin,
+            Some(json!({"group_name": "x".repeat(1_100_000)})),
+            413,
+            "REQ001",
+        ),
         ("PATCH", "/platform/group/all", &admin, None, 405, ""),
         ("GET", "/platform/nothing", &admin, None, 404, ""),
     ] {

@@ -45,6 +45,15 @@ pub(crate) async fn wrong_method(control: Data<Inner>, request: HttpRequest) -> 
     answer(&control, &request, Err(detail(405, "Method Not Allowed")))
 }
 
+/// A body that could not be read to its end.
+pub(crate) fn unreadable(error: &actix_web::Error) -> Problem {
+    let text = format!("body: expected at most {MANAGE_BODY_BYTES} bytes");
+    match error.as_response_error().status_code().as_u16() {
+        413 => Problem::compat(413, "REQ001", text).at("body"),
+        _ => Problem::compat(400, "REQ001", "body: it ended early or is not encoded as announced").at("body"),
+    }
+}
+
 /// The body as JSON.
 pub(crate) fn json(body: &Bytes) -> Result<Value, Problem> {
     let bad =
@@ -71,8 +80,11 @@ macro_rules! resource {
                     $(.route(actix_web::web::$method().to(
                         |control: actix_web::web::Data<$crate::Inner>,
                          request: actix_web::HttpRequest,
-                         body: actix_web::web::Bytes| async move {
-                            let outcome = $handler(&control, &request, &body).await;
+                         body: Result<actix_web::web::Bytes, actix_web::Error>| async move {
+                            let outcome = match body {
+                                Ok(body) => $handler(&control, &request, &body).await,
+                                Err(error) => Err($crate::api::unreadable(&error)),
+                            };
                             $crate::envelope::answer(&control, &request, outcome)
                         },
                     )))+

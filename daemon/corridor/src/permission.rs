@@ -49,11 +49,7 @@ fn refused() -> Problem {
 #[must_use]
 pub fn grant(actor: &Actor) -> Grant {
     let may = !matches!(actor, Actor::Peer { operate: false, .. });
-    Grant {
-        read: CanRead(()),
-        write: may.then_some(CanWrite(())),
-        destroy: may.then_some(CanDestroy(())),
-    }
+    Grant { read: CanRead(()), write: may.then_some(CanWrite(())), destroy: may.then_some(CanDestroy(())) }
 }
 
 #[cfg(test)]

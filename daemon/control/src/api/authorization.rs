@@ -44,13 +44,20 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/authorization/admin/status/{username}", get => admin_status);
 }
 
-async fn login(control: Data<Inner>, request: HttpRequest, body: Bytes) -> HttpResponse {
+async fn login(
+    control: Data<Inner>,
+    request: HttpRequest,
+    body: Result<Bytes, actix_web::Error>,
+) -> HttpResponse {
     let now_ms = control.config.clock.unix_ms();
     let standing = control.logins.attempt(&source(&request), now_ms);
     let outcome = if standing.refused {
         Err(Problem::compat(429, "IP_RATE_LIMIT", "Too many login attempts from this address"))
     } else {
-        attempt(&control, &body, now_ms).await
+        match body {
+            Ok(body) => attempt(&control, &body, now_ms).await,
+            Err(error) => Err(super::unreadable(&error)),
+        }
     };
     let token = outcome.as_ref().ok().map(|(token, _)| token.clone());
     let outcome = outcome.map(|(token, _)| Reply::Data(200, json!({ "access_token": token })));
