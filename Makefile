@@ -17,11 +17,12 @@ fuzz:           ## property tests of every parser, many more cases, about two mi
 setup:
 	@packaging/setup.sh
 
+test: export RUSTFLAGS = -Dwarnings
 test: setup     ## every check, cheapest first
 	git ls-files '*.rs' | xargs rustfmt --edition 2024 --check
-	RUSTFLAGS=-Dwarnings cargo clippy --locked --workspace --all-targets
+	cargo clippy --locked --workspace --all-targets
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	 else echo "SKIPPED: cargo-deny is not installed; bans, licences and advisories were not checked"; fi
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps --quiet
-	RUSTFLAGS=-Dwarnings cargo build --locked -p gatehouse-daemon
-	RUSTFLAGS=-Dwarnings cargo nextest run --locked --workspace
+	cargo build --locked -p gatehouse-daemon
+	cargo nextest run --locked --workspace

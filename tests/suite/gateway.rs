@@ -118,6 +118,20 @@ fn a_refresh_token_serves_once() {
 }
 
 #[test]
+fn an_api_key_opens_the_gateway_until_it_is_revoked() {
+    let (_folder, daemon, _admin, ana) = shop(&[]);
+    let (status, made) = daemon.call("POST", "/api/v1/api-keys", &ana, Some(json!({"name": "ci"}))).unwrap();
+    let key = made["data"]["api_key"].as_str().unwrap().to_owned();
+    assert_eq!(status, 201);
+    assert_eq!(daemon.call("GET", "/api/rest/shop/v1/echo", &key, None).unwrap().0, 200);
+    let (_, listed) = daemon.call("GET", "/api/v1/api-keys", &ana, None).unwrap();
+    assert!(!listed.to_string().contains(&key), "shown once");
+    let path = format!("/api/v1/api-keys/{}", made["data"]["id"].as_str().unwrap());
+    assert_eq!(daemon.call("DELETE", &path, &ana, None).unwrap().0, 200);
+    assert_eq!(daemon.call("GET", "/api/rest/shop/v1/echo", &key, None).unwrap().0, 401);
+}
+
+#[test]
 fn management_answers_with_its_codes() {
     let (_folder, daemon, admin, ana) = shop(&[]);
     for (method, path, token, body, status, code) in [

@@ -5,6 +5,7 @@ pub(crate) mod authorization;
 pub(crate) mod endpoints;
 pub(crate) mod groups;
 pub(crate) mod health;
+pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod roles;
 pub(crate) mod subscriptions;
@@ -22,6 +23,7 @@ use serde_json::Value;
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES));
     health::routes(config);
+    keys::routes(config);
     config.service(
         web::scope("/platform")
             .configure(authorization::routes)

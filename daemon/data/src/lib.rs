@@ -1,7 +1,7 @@
 //! The data plane: takes requests, decides by one snapshot each, forwards, answers, records.
 //!
 //! It knows no store, no Docker, no file and no environment variable, and none of them can block it.
-//! Read [`pipeline`] first.
+//! Read `pipeline.rs` first.
 
 mod call;
 mod failure;
