@@ -7,11 +7,15 @@ use crate::StoreError;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 /// Resident cache, bytes: the default of 1 GiB costs memory and gains no speed here.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Space that must stay free beside a batch, bytes: sled writes whole segments and rewrites old ones.
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+/// How often and how long to wait for a lock that a closed database still holds: two seconds in all.
+const LOCK_TRIES: u32 = 40;
+const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// Between table and key; a table's name never holds it.
 const SEPARATOR: u8 = 0;
 
@@ -40,7 +44,21 @@ pub fn open(folder: &Path) -> Result<Arc<dyn Backend>, StoreError> {
 }
 
 fn start(folder: &Path) -> Result<Open, StoreError> {
-    let db = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open()?;
+    let config = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES);
+    let mut tries = 0;
+    let db = loop {
+        match config.open() {
+            Ok(db) => break db,
+            // sled's own threads hold the lock for a moment after the last handle has gone.
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("acquire lock") && tries < LOCK_TRIES =>
+            {
+                tries += 1;
+                std::thread::park_timeout(LOCK_WAIT);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
     let file = File::open(folder.join("db"))?;
     Ok(Open { db, file })
 }
