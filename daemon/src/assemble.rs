@@ -18,7 +18,10 @@ use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_data::DataPlane;
 use gatehouse_store::Store;
+use gatehouse_store::segments::AuditLog;
+use std::fs::DirBuilder;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,7 +68,7 @@ fn told(problem: Problem) -> anyhow::Error {
 /// Whatever keeps the appliance from serving, in words for the operator.
 pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     for folder in [&settings.data_dir, &settings.log_dir] {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        private_folder(folder)?;
     }
     let log_filter = logging(&settings)?;
     let clock = Clock::System;
@@ -83,9 +86,11 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let (publisher, subscriber) = snapshot::door();
     let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone());
     data.run(&tasks);
-    let (config, made_password) = control_config(&settings, signing_keys, &store, clock)?;
+    let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
+    let (mut config, made_password) = control_config(&settings, signing_keys, &store, clock)?;
+    config.audit_floor = trail.last_seq();
     let control = Control::start(config, store.clone(), publisher).await.map_err(told)?;
-    let audit = AuditDrain::start(&settings.data_dir.join("audit"), store.clone())?;
+    let audit = AuditDrain::start(trail, store.clone())?;
     let records = Records::start(&settings.log_dir, Arc::clone(&telemetry))?;
     let kept = listener.try_clone().context("keeping the listener")?;
     let server = serve(kept, workers, (&data, &control), &telemetry, &tasks, &settings)?;
@@ -114,6 +119,12 @@ fn logging(settings: &Settings) -> anyhow::Result<LogFilter> {
     Ok(LogFilter(handle))
 }
 
+/// What lies in it (hashes, keys, records of traffic) is nobody else's to read.
+fn private_folder(folder: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.with_context(|| format!("making {}", folder.display()))
+}
+
 /// Takes the listener that systemd or our own predecessor left, else binds.
 fn listen(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let inherited = listenfd::ListenFd::from_env().take_tcp_listener(0).unwrap_or_default();
@@ -127,7 +138,7 @@ fn listen(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
 
 fn keys(settings: &Settings) -> anyhow::Result<Vec<TokenKey>> {
     let folder = settings.data_dir.join("keys");
-    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    private_folder(&folder)?;
     let kept = |given: &Option<Secret<String>>, file: &str| match given {
         Some(key) => Ok(key.clone()),
         None => secrets::kept(&folder.join(file)).map(Secret::new).map_err(|error| anyhow!(error)),
@@ -178,6 +189,7 @@ fn control_config(
         cookie_domain: settings.cookie_domain.clone(),
         limits: limits(settings),
         page_size_max: settings.page_size_max,
+        audit_floor: 0,
         clock,
     };
     Ok((config, made))

@@ -4,7 +4,6 @@
 use gatehouse_common::ops::audit::AuditEntry;
 use gatehouse_store::segments::AuditLog;
 use gatehouse_store::{Batch, Store, StoreError};
-use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,9 +18,8 @@ pub(crate) struct AuditDrain {
 }
 
 impl AuditDrain {
-    /// Opens the trail and starts the mover.
-    pub(crate) fn start(folder: &Path, store: Store) -> anyhow::Result<Self> {
-        let trail = AuditLog::open(folder)?;
+    /// Starts the mover.
+    pub(crate) fn start(trail: AuditLog, store: Store) -> anyhow::Result<Self> {
         // Room for one message; a second stop would find the thread gone.
         let (stop, stopped) = sync_channel(1);
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || {

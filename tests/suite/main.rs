@@ -7,8 +7,10 @@
     reason = "a test fails by panicking; helpers of tests too"
 )]
 
+mod audit;
 mod faults;
 mod gateway;
+mod identity;
 mod layering;
 mod registry;
 mod settings;

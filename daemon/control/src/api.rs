@@ -47,6 +47,16 @@ pub(crate) async fn wrong_method(control: Data<Inner>, request: HttpRequest) -> 
     answer(&control, &request, Err(detail(405, "Method Not Allowed")))
 }
 
+/// Refuses a name that no URL of its resource could address.
+pub(crate) fn addressable(name: &str, taken: &[&str], code: &str, field: &str) -> Result<(), Problem> {
+    if taken.contains(&name) || name.contains('/') || name.chars().any(char::is_control) {
+        let taken = if taken.is_empty() { String::new() } else { format!(", and not {}", taken.join(", ")) };
+        let text = format!("{field}: expected no slash and no control character{taken}");
+        return Err(Problem::compat(400, code, text).at(field));
+    }
+    Ok(())
+}
+
 /// A body that could not be read to its end.
 pub(crate) fn unreadable(error: &actix_web::Error) -> Problem {
     let text = format!("body: expected at most {MANAGE_BODY_BYTES} bytes");

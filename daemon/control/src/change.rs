@@ -71,7 +71,9 @@ pub(crate) struct Changes {
 
 impl Changes {
     pub(crate) fn start(config: &ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
-        let state = Arc::new(ArcSwap::from_pointee(load(&store).map_err(|error| error.problem())?));
+        let state = Arc::new(ArcSwap::from_pointee(
+            load(&store, config.audit_floor).map_err(|error| error.problem())?,
+        ));
         // Full: the caller waits for its turn.
         let (jobs, queue) = mpsc::channel(CHANGE_QUEUE_DRAFTS);
         let worker = Worker {
@@ -218,13 +220,15 @@ fn apply(
     Ok(())
 }
 
-fn load(store: &Store) -> Result<State, StoreError> {
+fn load(store: &Store, audit_floor: u64) -> Result<State, StoreError> {
     let mut state = State::default();
     let number = |key: &str| -> Result<u64, StoreError> {
-        Ok(store.get("meta", key)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or(0))
+        let Some(bytes) = store.get("meta", key)? else { return Ok(0) };
+        serde_json::from_slice(&bytes)
+            .map_err(|error| StoreError::Corrupt { place: format!("meta/{key}"), detail: error.to_string() })
     };
     state.revision = Revision(number(REVISION_KEY)?);
-    state.audit = number(AUDIT_KEY)?;
+    state.audit = number(AUDIT_KEY)?.max(audit_floor);
     for table in TABLES.iter().filter(|table| table.archived) {
         let rows = state.tables.entry(table.name.to_owned()).or_default();
         for (key, bytes) in store.scan(table.name)? {

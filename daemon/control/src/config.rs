@@ -40,7 +40,7 @@ pub struct LoginLimit {
 /// Settings of the control plane.
 #[derive(Debug, Clone)]
 pub struct ControlConfig {
-    /// Sets or makes the first administrator; `None` leaves the store as it is.
+    /// Makes the first administrator if there is no user of that name; one who exists stays as they are.
     pub bootstrap: Option<Bootstrap>,
     /// The first signs, all verify.
     pub signing_keys: Vec<TokenKey>,
@@ -68,6 +68,9 @@ pub struct ControlConfig {
     pub limits: GatewayLimits,
     /// Largest page.
     pub page_size_max: usize,
+    /// Number of the last record in the audit trail: numbering never falls behind it, also on a store that was
+    /// made anew.
+    pub audit_floor: u64,
     /// Time.
     pub clock: Clock,
 }

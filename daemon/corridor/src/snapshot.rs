@@ -66,7 +66,8 @@ pub struct Consumer {
     pub active: bool,
     /// True: every token is dead until unrevoked.
     pub revoked: bool,
-    /// Tokens with a smaller `epoch` claim are dead.
+    /// Tokens with another `epoch` claim are dead: they were issued before a revocation, or to an earlier user
+    /// of the same name.
     pub token_epoch: u64,
     /// Requests per window; `None` is no limit.
     pub rate: Option<Rate>,

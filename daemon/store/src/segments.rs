@@ -97,6 +97,7 @@ impl AuditLog {
     /// A gap in the numbers, or a failing disk; what was half written is removed.
     pub fn append(&self, entries: &[(u64, AuditEntry)]) -> Result<(), StoreError> {
         let mut end = self.end.write().unwrap_or_else(PoisonError::into_inner);
+        self.same(end.seq, entries)?;
         let (mut seq, mut hash) = (end.seq, end.hash.clone());
         let mut text = Vec::new();
         for (number, entry) in entries.iter().filter(|(number, _)| *number > end.seq) {
@@ -128,6 +129,25 @@ impl AuditLog {
             return Err(error.into());
         }
         (end.seq, end.hash) = (seq, hash);
+        Ok(())
+    }
+
+    /// Numbers that are passed over must be of the very records in the trail: a store whose numbering fell
+    /// behind would else lose its records in silence.
+    fn same(&self, last: u64, entries: &[(u64, AuditEntry)]) -> Result<(), StoreError> {
+        let Some(first) = entries.iter().map(|(number, _)| *number).filter(|number| *number <= last).min()
+        else {
+            return Ok(());
+        };
+        let count = usize::try_from(last - first + 1).unwrap_or(usize::MAX);
+        for record in self.read_newest(count, &|_| true)? {
+            if entries.iter().any(|(number, entry)| *number == record.seq && *entry != record.entry) {
+                return Err(corrupt(
+                    "audit trail",
+                    format!("record {} is there with another content", record.seq),
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -230,6 +250,7 @@ mod tests {
         log.append(&[(1, entry("a")), (2, entry("b"))]).unwrap();
         log.append(&[(1, entry("a")), (2, entry("b")), (3, entry("c"))]).unwrap();
         assert!(log.append(&[(5, entry("e"))]).is_err(), "a gap");
+        assert!(log.append(&[(2, entry("other"))]).is_err(), "a number that is taken by another record");
         let again = AuditLog::open(folder.path()).unwrap();
         assert_eq!((again.last_seq(), again.verify()), (3, Ok(3)));
         let newest = again.read_newest(2, &|_| true).unwrap();

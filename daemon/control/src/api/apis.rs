@@ -57,8 +57,29 @@ fn check(row: &Row) -> Result<(), Problem> {
     if let Some(detail) = servers.iter().find_map(|server| super::endpoints::server_problem(server)) {
         return Err(Problem::compat(400, "API002", format!("api_servers: {detail}")).at("api_servers"));
     }
+    unenforced(row)?;
     if row.flag("api_public") && row.flag("api_credits_enabled") {
         return Err(Problem::compat(400, "API013", "A public API cannot have credits enabled"));
+    }
+    Ok(())
+}
+
+/// A protection that would be stored and not enforced is refused: it would be relied on.
+fn unenforced(row: &Row) -> Result<(), Problem> {
+    let refused = |field: &str, expected: &str| {
+        let text = format!("{field}: not enforced by this version; expected {expected}");
+        Err(Problem::compat(400, "API002", text).at(field))
+    };
+    if row.text("api_ip_mode") != "allow_all" {
+        return refused("api_ip_mode", "allow_all");
+    }
+    for field in ["api_ip_whitelist", "api_ip_blacklist"] {
+        if !row.list(field).is_empty() {
+            return refused(field, "an empty list");
+        }
+    }
+    if row.flag("api_credits_enabled") && !row.flag("api_public") {
+        return refused("api_credits_enabled", "false");
     }
     Ok(())
 }
@@ -71,14 +92,13 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let mut row = schema::create(FIELDS, &json(body)?)?;
     let caller = caller(control, request)?;
     caller.needs("manage_apis", "API007")?;
-    check(&row)?;
     let key = format!("{}/{}", row.text("api_name"), row.text("api_version"));
-    if row.text("api_name").contains('/') || row.text("api_version").contains('/') {
-        return Err(Problem::compat(400, "API002", "api_name and api_version must not contain a slash"));
-    }
     if caller.state.get("apis", &key).is_some() {
         return Ok(Reply::message(200, "API already exists"));
     }
+    super::addressable(row.text("api_name"), &[], "API002", "api_name")?;
+    super::addressable(row.text("api_version"), &[], "API002", "api_version")?;
+    check(&row)?;
     row.insert("api_id".to_owned(), json!(uuid::Uuid::new_v4().to_string()));
     row.insert("api_path".to_owned(), json!(format!("/{key}")));
     let made = row.clone();

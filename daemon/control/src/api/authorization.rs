@@ -7,6 +7,7 @@ use crate::config::ControlConfig;
 use crate::envelope::{Reply, answer};
 use crate::session::{COOKIE, caller, credential, source};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::roles::last_admin;
 use crate::subjects::sessions::{Standing, revoked_row, sweep};
 use crate::subjects::tokens::{self, Claims, Wanted};
 use crate::{Inner, resource};
@@ -159,33 +160,39 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
     let token = credential(request).ok_or_else(refused)?;
     let state = control.changes.state();
     let old = tokens::decode(&control.config, &token, now_ms).ok_or_else(refused)?;
-    let reused = old.typ == "refresh" && state.get("revoked", &old.jti).is_some();
     let live = tokens::verify(&control.config, &state, &token, now_ms).is_some();
-    let ends = now_ms / 1_000 + control.config.refresh_ttl_secs;
-    let actor = Actor::User { name: old.sub.clone(), source: source(request) };
-    if reused && state.get("revoked", &old.sid).is_none() {
-        let make = move |_: &State| {
-            let draft = Draft::new("session.reuse", format!("user/{}", old.sub));
-            Ok(draft.put("revoked", old.sid, revoked_row(ends)))
-        };
-        control.changes.submit(actor, make).await?;
-        return Err(refused());
+    if old.typ == "refresh" {
+        spend(control, request, &old, now_ms).await?;
+        // Spent here for the first time, or the session would have ended with it.
+        if control.changes.state().get("revoked", &old.sid).is_some() {
+            return Err(refused());
+        }
     }
     let user = state.get("users", &old.sub).filter(|_| live).ok_or_else(refused)?;
     let wanted = Wanted { sid: &old.sid, typ: "refresh", ttl_secs: control.config.refresh_ttl_secs, now_ms };
-    let (fresh, _) = tokens::issue(&control.config, &state, user, &wanted)?;
-    if old.typ == "refresh" {
-        let make = move |state: &State| {
-            // Decided again inside: of two that come at once only one may win.
-            if state.get("revoked", &old.jti).is_some() {
-                return Err(Problem::compat(401, "AUTH003", "Unable to refresh the token"));
-            }
-            let draft = Draft::new("session.refresh", format!("user/{}", old.sub));
-            Ok(sweep(draft, state, now_ms).put("revoked", old.jti, revoked_row(old.exp)))
-        };
-        control.changes.submit(actor, make).await?;
-    }
-    Ok(fresh)
+    tokens::issue(&control.config, &state, user, &wanted).map(|(fresh, _)| fresh)
+}
+
+/// Spends a refresh token; decided inside the draft, so that of two that come at once the second ends the
+/// session, as any second use does.
+async fn spend(control: &Inner, request: &HttpRequest, old: &Claims, now_ms: i64) -> Result<(), Problem> {
+    let ends = session_ends(&control.config, now_ms);
+    let actor = Actor::User { name: old.sub.clone(), source: source(request) };
+    let old = old.clone();
+    let make = move |state: &State| {
+        let object = format!("user/{}", old.sub);
+        if state.get("revoked", &old.jti).is_some() {
+            return Ok(Draft::new("session.reuse", object).put("revoked", old.sid, revoked_row(ends)));
+        }
+        let draft = sweep(Draft::new("session.refresh", object), state, now_ms);
+        Ok(draft.put("revoked", old.jti, revoked_row(old.exp)))
+    };
+    control.changes.submit(actor, make).await.map(drop)
+}
+
+/// Unix seconds after which no token of a session can be alive.
+fn session_ends(config: &ControlConfig, now_ms: i64) -> i64 {
+    now_ms / 1_000 + config.refresh_ttl_secs.max(config.access_ttl_secs)
 }
 
 async fn status(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
@@ -214,7 +221,7 @@ async fn invalidate(control: Data<Inner>, request: HttpRequest) -> HttpResponse 
 async fn log_out(control: &Inner, request: &HttpRequest) -> Outcome {
     let caller = caller(control, request).map_err(coded)?;
     let now_ms = control.config.clock.unix_ms();
-    let ends = now_ms / 1_000 + control.config.refresh_ttl_secs.max(control.config.access_ttl_secs);
+    let ends = session_ends(&control.config, now_ms);
     let (name, claims) = (caller.name.clone(), caller.claims.clone());
     let make = move |state: &State| {
         let draft = sweep(Draft::new("session.end", format!("user/{name}")), state, now_ms);
@@ -239,6 +246,9 @@ async fn set(
     let (name, admin) = (part(request, "username").to_owned(), caller.is_admin());
     let make = move |state: &State| {
         let mut user = Row::clone(&*visible(state, &name, admin)?);
+        if fields.contains(&("active", false)) && last_admin(state, &name) {
+            return Err(Problem::compat(403, "AUTH900", "The last administrator cannot be disabled"));
+        }
         for (field, value) in fields {
             user.insert((*field).to_owned(), json!(value));
         }

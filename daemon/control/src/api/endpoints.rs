@@ -10,7 +10,7 @@ use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::Problem;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const FIELDS: &[Field] = &[
     ("api_name", Kind::Text(1, 50), Absent::Required),
@@ -50,6 +50,17 @@ fn asked(request: &HttpRequest) -> String {
     key(part(request, "method"), part(request, "name"), part(request, "version"), part(request, "uri"))
 }
 
+/// Methods in upper case, one slash in front of a URI.
+fn normalise(row: &mut Row) {
+    if let Some(method) = row.get("endpoint_method").and_then(Value::as_str).map(str::to_uppercase) {
+        row.insert("endpoint_method".to_owned(), json!(method));
+    }
+    if let Some(uri) = row.get("endpoint_uri").and_then(Value::as_str) {
+        let uri = format!("/{}", uri.trim_start_matches('/'));
+        row.insert("endpoint_uri".to_owned(), json!(uri));
+    }
+}
+
 fn check(row: &Row) -> Result<(), Problem> {
     let refused =
         |text: String, field: &str| Problem::compat(400, "END003", format!("{field}: {text}")).at(field);
@@ -78,13 +89,15 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let mut row = schema::create(FIELDS, &json(body)?)?;
     let caller = caller(control, request)?;
     caller.needs("manage_endpoints", "END010")?;
-    let method = row.text("endpoint_method").to_uppercase();
-    let uri = format!("/{}", row.text("endpoint_uri").trim_start_matches('/'));
-    row.insert("endpoint_method".to_owned(), json!(method));
-    row.insert("endpoint_uri".to_owned(), json!(uri));
+    normalise(&mut row);
     row.insert("endpoint_id".to_owned(), json!(uuid::Uuid::new_v4().to_string()));
     check(&row)?;
-    let key = key(&method, row.text("api_name"), row.text("api_version"), &uri);
+    let key = key(
+        row.text("endpoint_method"),
+        row.text("api_name"),
+        row.text("api_version"),
+        row.text("endpoint_uri"),
+    );
     let make = move |state: &State| {
         let api = format!("{}/{}", row.text("api_name"), row.text("api_version"));
         let unknown = || Problem::compat(400, "END002", "API does not exist for the endpoint");
@@ -129,7 +142,8 @@ async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
 }
 
 async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
-    let changes = schema::update(FIELDS, &json(body)?)?;
+    let mut changes = schema::update(FIELDS, &json(body)?)?;
+    normalise(&mut changes);
     let caller = caller(control, request)?;
     caller.needs("manage_endpoints", "END011")?;
     let key = asked(request);

@@ -33,6 +33,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
     caller.needs("manage_groups", "GRP008")?;
     let name = row.text("group_name").to_owned();
+    super::addressable(&name, &["all"], "GRP001", "group_name")?;
     let make = move |state: &State| {
         if state.get("groups", &name).is_some() {
             return Err(Problem::compat(400, "GRP001", "Group already exists"));

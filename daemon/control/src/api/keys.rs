@@ -6,6 +6,7 @@ use crate::change::Draft;
 use crate::envelope::{Reply, detail};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::roles::is_admin;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -33,15 +34,31 @@ fn shown(id: &str, row: &Row) -> Value {
     object
 }
 
-/// The owner, or who may manage users.
-fn may(caller: &Caller, owner: &str) -> bool {
-    caller.name == owner || caller.may("manage_users")
+/// The owner, or who may manage users; an administrator's keys are for administrators only, or whoever manages
+/// users could call in an administrator's name.
+fn may(state: &State, caller: &Who, owner: &str) -> bool {
+    let admins = state.get("users", owner).is_some_and(|user| is_admin(state, user.text("role")));
+    caller.name == owner || (caller.manager && (caller.admin || !admins))
+}
+
+/// What of a caller these rules look at.
+struct Who {
+    name: String,
+    manager: bool,
+    admin: bool,
+}
+
+impl From<&Caller> for Who {
+    fn from(caller: &Caller) -> Self {
+        Self { name: caller.name.clone(), manager: caller.may("manage_users"), admin: caller.is_admin() }
+    }
 }
 
 async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
-    let own = caller.state.rows("keys").filter(|(_, row)| may(&caller, row.text("username")));
-    let keys: Vec<Value> = own.map(|(id, row)| shown(id, row)).collect();
+    let who = Who::from(&caller);
+    let seen = caller.state.rows("keys").filter(|(_, row)| may(&caller.state, &who, row.text("username")));
+    let keys: Vec<Value> = seen.map(|(id, row)| shown(id, row)).collect();
     Ok(Reply::Data(200, json!({ "data": { "api_keys": keys } })))
 }
 
@@ -58,6 +75,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         Some(Value::String(owner)) if caller.may("manage_users") => owner.clone(),
         Some(_) => return Err(detail(403, "user_id: only who manages users may name one").at("user_id")),
     };
+    let who = Who::from(&caller);
     let prefix = hex::encode(rand::random::<[u8; 4]>());
     let secret = format!("mcp_{prefix}_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>()));
     let id = uuid::Uuid::new_v4().to_string();
@@ -71,7 +89,10 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     ]);
     let mut made = shown(&id, &row);
     let make = move |state: &State| {
-        state.get("users", &owner).ok_or_else(|| detail(404, "User not found"))?;
+        let known = state.get("users", &owner).is_some() && may(state, &who, &owner);
+        if !known {
+            return Err(detail(404, "User not found"));
+        }
         let told = json!({ "prefix": row.text("prefix"), "user": owner });
         Ok(Draft::new("key.create", format!("key/{id}")).detail(told).put("keys", id, row))
     };
@@ -91,13 +112,13 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
     let caller = caller(control, request)?;
     let missing = || -> Problem { detail(404, "API key not found") };
     let id = part(request, "id").to_owned();
-    let key = caller.state.get("keys", &id).filter(|row| may(&caller, row.text("username")));
-    key.ok_or_else(missing)?;
-    let now_ms = control.config.clock.unix_ms();
+    let (who, now_ms) = (Who::from(&caller), control.config.clock.unix_ms());
     let make = move |state: &State| {
-        let mut row = Row::clone(state.get("keys", &id).ok_or_else(missing)?);
+        let key = state.get("keys", &id).filter(|row| may(state, &who, row.text("username")));
+        let mut row = Row::clone(key.ok_or_else(missing)?);
+        let told = json!({ "prefix": row.text("prefix"), "user": row.text("username") });
         row.entry("revoked_unix_ms").or_insert_with(|| json!(now_ms));
-        Ok(Draft::new("key.revoke", format!("key/{id}")).put("keys", id, row))
+        Ok(Draft::new("key.revoke", format!("key/{id}")).detail(told).put("keys", id, row))
     };
     control.changes.submit(caller.actor(), make).await?;
     Ok(Reply::Data(200, json!({ "data": { "message": "API key revoked" } })))

@@ -37,6 +37,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
     caller.needs("manage_roles", "ROLE009")?;
     let (name, admin) = (row.text("role_name").to_owned(), caller.is_admin());
+    super::addressable(&name, &["all"], "ROLE001", "role_name")?;
     let make = move |state: &State| {
         if !admin && (is_admin(state, &name) || row.flag("platform_admin")) {
             return Err(refused(403, "ROLE013", "Only an administrator may create an administrator role"));

@@ -121,8 +121,8 @@ async fn available(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Out
     let apis: Vec<_> = rows
         .map(|(_, row)| {
             json!({
-                "api_name": row["api_name"], "api_version": row["api_version"],
-                "api_description": row["api_description"],
+                "api_name": row.get("api_name"), "api_version": row.get("api_version"),
+                "api_description": row.get("api_description"),
             })
         })
         .collect();

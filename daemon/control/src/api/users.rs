@@ -7,7 +7,7 @@ use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::passwords;
-use crate::subjects::roles::is_admin;
+use crate::subjects::roles::{self, is_admin};
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -29,7 +29,6 @@ const LIMITS: &[&str] = &[
     "throttle_enabled",
     "bandwidth_limit_bytes",
     "bandwidth_limit_window",
-    "bandwidth_limit_enabled",
 ];
 const FIELDS: &[Field] = &[
     ("username", Kind::Text(3, 50), Absent::Required),
@@ -98,9 +97,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     };
     passwords::policy(password.expose())?;
     let name = row.text("username").to_owned();
-    if name.contains('/') {
-        return Err(refused(400, "USR001", "username must not contain a slash"));
-    }
+    super::addressable(&name, &["me", "all", "email"], "USR001", "username")?;
     let taken = |state: &State, row: &Row| {
         state.get("users", row.text("username")).is_some() || email_taken(state, row.text("email"), "")
     };
@@ -108,7 +105,8 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         return Err(refused(400, "USR001", "Username or email already exists"));
     }
     row.insert("password_hash".to_owned(), json!(control.hasher.hash(password).await?));
-    row.insert("token_epoch".to_owned(), json!(0));
+    // An earlier user of this name may have left tokens that have not expired.
+    row.insert("token_epoch".to_owned(), json!(control.config.clock.unix_ms()));
     let admin = caller.is_admin();
     let make = move |state: &State| {
         if !admin && is_admin(state, row.text("role")) {
@@ -171,19 +169,15 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let name = part(request, "username").to_owned();
     self_or(&caller, &name, "USR006")?;
     attributes(&changes)?;
-    if changes.contains_key("password") {
-        return Err(refused(
-            400,
-            "USR004",
-            "password: set it with PUT /platform/user/{username}/update-password",
-        ));
-    }
     let (admin, manager) = (caller.is_admin(), caller.may("manage_users"));
     let make = move |state: &State| {
         let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
         allowed(state, &name, old, &changes, (admin, manager))?;
         let mut row = Row::clone(old);
         row.extend(changes);
+        if roles::last_admin(state, &name) && !(row.flag("active") && is_admin(state, row.text("role"))) {
+            return Err(refused(403, "USR020", "The last administrator must stay one"));
+        }
         if email_taken(state, row.text("email"), &name) {
             return Err(refused(400, "USR004", "email: already in use"));
         }
@@ -208,7 +202,9 @@ fn allowed(state: &State, name: &str, old: &Row, changes: &Row, power: (bool, bo
         return Err(refused(403, "USR013", "Only an administrator may give an administrator role"));
     }
     let fixed = |field: &str| {
-        LIMITS.contains(&field) || ["role", "groups", "active", "username", "ui_access"].contains(&field)
+        LIMITS.contains(&field)
+            || ["role", "groups", "active", "username", "ui_access", "bandwidth_limit_enabled"]
+                .contains(&field)
     };
     if !manager && changes.keys().any(|field| fixed(field)) {
         return Err(refused(
@@ -219,6 +215,10 @@ fn allowed(state: &State, name: &str, old: &Row, changes: &Row, power: (bool, bo
     }
     if changes.get("username").is_some_and(|new| new != name) {
         return Err(refused(400, "USR004", "username cannot be changed"));
+    }
+    if changes.contains_key("password") {
+        let text = "password: set it with PUT /platform/user/{username}/update-password";
+        return Err(refused(400, "USR004", text));
     }
     Ok(())
 }
@@ -260,7 +260,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
     self_or(&caller, &name, "USR007")?;
     let admin = caller.is_admin();
     let make = move |state: &State| {
-        if name == ROOT {
+        if name == ROOT || roles::last_admin(state, &name) {
             return Err(refused(403, "USR021", "This user cannot be deleted"));
         }
         let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;

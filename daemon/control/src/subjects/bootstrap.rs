@@ -17,7 +17,7 @@ pub(crate) async fn seed(config: &ControlConfig, changes: &Changes, hasher: &Has
     let user = match config.bootstrap.as_ref().filter(|_| !known) {
         Some(admin) => {
             let hash = hasher.hash(admin.password.clone()).await?;
-            Some((admin.username.clone(), user(&admin.username, &admin.email, &hash)))
+            Some((admin.username.clone(), user(&admin.username, &admin.email, &hash, config.clock.unix_ms())))
         }
         None => None,
     };
@@ -57,11 +57,11 @@ fn group(name: &str) -> Row {
     row(json!({"group_name": name, "group_description": null, "api_access": []}))
 }
 
-fn user(name: &str, email: &str, hash: &str) -> Row {
+fn user(name: &str, email: &str, hash: &str, token_epoch: i64) -> Row {
     row(json!({
         "username": name, "email": email, "password_hash": hash, "role": "admin", "groups": ["ALL", "admin"],
         "ui_access": true, "active": true, "rate_limit_duration": 1, "rate_limit_duration_type": "second",
         "throttle_duration": 1, "throttle_duration_type": "second", "throttle_queue_limit": 1,
-        "throttle_wait_duration": 0, "custom_attributes": {"custom_key": "custom_value"}, "token_epoch": 0,
+        "throttle_wait_duration": 0, "custom_attributes": {"custom_key": "custom_value"}, "token_epoch": token_epoch,
     }))
 }

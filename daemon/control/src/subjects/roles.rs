@@ -29,6 +29,13 @@ pub(crate) fn is_admin(state: &State, role: &str) -> bool {
         || state.get("roles", role).is_some_and(|role| role.flag("platform_admin"))
 }
 
+/// Whether nobody else could administer without this user.
+pub(crate) fn last_admin(state: &State, name: &str) -> bool {
+    let can = |user: &Row| user.flag("active") && is_admin(state, user.text("role"));
+    state.get("users", name).is_some_and(|user| can(user))
+        && !state.rows("users").any(|(other, user)| other != name && can(user))
+}
+
 /// The built-in administrator role.
 pub(crate) fn admin() -> Row {
     let mut row = Row::new();

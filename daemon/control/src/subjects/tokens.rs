@@ -91,6 +91,6 @@ pub(crate) fn verify(config: &ControlConfig, state: &State, token: &str, now_ms:
     let epoch = u64::try_from(user.number("token_epoch")).unwrap_or(0);
     let revoked = state.get("revoked", &claims.jti).or_else(|| state.get("revoked", &claims.sid));
     let dead =
-        !user.flag("active") || user.flag("tokens_revoked") || claims.epoch < epoch || revoked.is_some();
+        !user.flag("active") || user.flag("tokens_revoked") || claims.epoch != epoch || revoked.is_some();
     (!dead).then_some(claims)
 }

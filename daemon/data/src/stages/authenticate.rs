@@ -89,7 +89,7 @@ fn by_token(lane: &Lane, prepared: &Prepared, token: &str, now_ms: i64) -> Optio
         jsonwebtoken::decode::<Claims>(token, prepared.token_keys.get(&kid)?, &validation).ok()?.claims;
     let who = prepared.consumers.get(&claims.sub).filter(|who| alive(who))?;
     let revoked = prepared.revoked.contains(&claims.jti) || prepared.revoked.contains(&claims.sid);
-    if claims.exp <= now_secs || revoked || claims.epoch < who.consumer.token_epoch {
+    if claims.exp <= now_secs || revoked || claims.epoch != who.consumer.token_epoch {
         return None;
     }
     lane.remember(token, Verified { who: Arc::clone(who), expires_secs: claims.exp });

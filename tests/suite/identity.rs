@@ -1,0 +1,100 @@
+//! Who may be whom: what the manager must never allow.
+
+use gatehouse_tests::daemon::{Daemon, PASSWORD};
+use serde_json::{Value, json};
+
+/// A daemon with the administrator `root1` and `hal`, whose role only manages users.
+fn helpdesk() -> (tempfile::TempDir, Daemon, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), &[("BOOTSTRAP_ADMIN_USERNAME", "root1")]).unwrap();
+    let root = daemon.login("root1", PASSWORD).unwrap();
+    let role = json!({"role_name": "helpdesk", "manage_users": true, "manage_auth": true});
+    assert_eq!(daemon.call("POST", "/platform/role", &root, Some(role)).unwrap().0, 201);
+    make_user(&daemon, &root, "hal", "helpdesk");
+    let hal = daemon.login("hal", PASSWORD).unwrap();
+    (folder, daemon, root, hal)
+}
+
+fn make_user(daemon: &Daemon, token: &str, name: &str, role: &str) {
+    let email = format!("{name}@x.org");
+    let user =
+        json!({"username": name, "email": email, "password": PASSWORD, "role": role, "groups": ["ALL"]});
+    let (status, answer) = daemon.call("POST", "/platform/user", token, Some(user)).unwrap();
+    assert_eq!(status, 201, "{answer}");
+}
+
+#[test]
+fn a_user_manager_gets_no_hold_of_an_administrators_keys() {
+    let (_folder, daemon, root, hal) = helpdesk();
+    let key = |token: &str, body: Value| daemon.call("POST", "/api/v1/api-keys", token, Some(body)).unwrap();
+    let (status, made) = key(&root, json!({"name": "mine"}));
+    assert_eq!(status, 201);
+    assert_eq!(key(&hal, json!({"user_id": "root1"})).0, 404);
+    assert_eq!(key(&hal, json!({"user_id": "hal"})).0, 201);
+    let (_, listed) = daemon.call("GET", "/api/v1/api-keys", &hal, None).unwrap();
+    assert!(!listed.to_string().contains("root1"), "{listed}");
+    let path = format!("/api/v1/api-keys/{}", made["data"]["id"].as_str().unwrap());
+    assert_eq!(daemon.call("DELETE", &path, &hal, None).unwrap().0, 404);
+}
+
+#[test]
+fn tokens_of_a_deleted_user_stay_dead_when_the_name_is_used_again() {
+    let (_folder, daemon, root, _hal) = helpdesk();
+    make_user(&daemon, &root, "eva", "user");
+    let old = daemon.login("eva", PASSWORD).unwrap();
+    let me = |token: &str| daemon.call("GET", "/platform/user/me", token, None).unwrap().0;
+    assert_eq!(me(&old), 200);
+    assert_eq!(daemon.call("DELETE", "/platform/user/eva", &root, None).unwrap().0, 200);
+    make_user(&daemon, &root, "eva", "user");
+    assert_eq!(me(&old), 401);
+    assert_eq!(me(&daemon.login("eva", PASSWORD).unwrap()), 200);
+}
+
+#[test]
+fn the_last_administrator_stays() {
+    let (_folder, daemon, root, _hal) = helpdesk();
+    for (method, path, body, code) in [
+        ("DELETE", "/platform/user/root1", None, "USR021"),
+        ("PUT", "/platform/user/root1", Some(json!({"active": false})), "USR020"),
+        ("PUT", "/platform/user/root1", Some(json!({"role": "helpdesk"})), "USR020"),
+        ("POST", "/platform/authorization/admin/disable/root1", None, "AUTH900"),
+    ] {
+        let (status, answer) = daemon.call(method, path, &root, body).unwrap();
+        assert_eq!((status, &answer["error_code"]), (403, &json!(code)), "{method} {path}");
+    }
+    make_user(&daemon, &root, "root2", "admin");
+    assert_eq!(daemon.call("DELETE", "/platform/user/root1", &root, None).unwrap().0, 200);
+}
+
+#[test]
+fn of_two_uses_of_a_refresh_token_at_once_the_second_ends_the_session() {
+    let (_folder, daemon, root, _hal) = helpdesk();
+    let refresh = |token: &str| daemon.call("POST", "/platform/authorization/refresh", token, None).unwrap();
+    let first = refresh(&root).1["refresh_token"].as_str().unwrap().to_owned();
+    let answers: Vec<(u16, Value)> = std::thread::scope(|scope| {
+        let both: Vec<_> = (0..2).map(|_| scope.spawn(|| refresh(&first))).collect();
+        both.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert!(answers.iter().any(|(status, _)| *status == 401), "{answers:?}");
+    for (_, answer) in answers {
+        if let Some(token) = answer["refresh_token"].as_str() {
+            assert_eq!(daemon.call("GET", "/platform/user/me", token, None).unwrap().0, 401);
+        }
+    }
+}
+
+#[test]
+fn a_protection_that_is_not_enforced_is_refused() {
+    let (_folder, daemon, root, _hal) = helpdesk();
+    let api = json!({"api_name": "shop", "api_version": "v1", "api_servers": ["http://127.0.0.1:9"]});
+    assert_eq!(daemon.call("POST", "/platform/api", &root, Some(api)).unwrap().0, 201);
+    for change in [
+        json!({"api_ip_mode": "whitelist"}),
+        json!({"api_ip_blacklist": ["203.0.113.9/32"]}),
+        json!({"api_credits_enabled": true}),
+    ] {
+        let (status, answer) = daemon.call("PUT", "/platform/api/shop/v1", &root, Some(change)).unwrap();
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer["error_message"].as_str().unwrap().contains("not enforced"), "{answer}");
+    }
+}
