@@ -32,6 +32,18 @@ fn serve(stream: TcpStream) -> anyhow::Result<()> {
                 reader.read_exact(&mut [0])?;
                 return Ok(());
             }
+            "/stall" => {
+                writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfirst")?;
+                drop(reader.read_exact(&mut [0]));
+                return Ok(());
+            }
+            // More than any buffer between it and a client that reads nothing.
+            "/flood" => {
+                writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")?;
+                for _ in 0..1_000 {
+                    writer.write_all(&[b'x'; 100_000])?;
+                }
+            }
             "/broken" => return Ok(()),
             "/none" => writer.write_all(b"HTTP/1.1 204 No Content\r\nSet-Cookie: a=b\r\n\r\n")?,
             _ if head.starts_with("HEAD ") => {
@@ -42,7 +54,7 @@ fn serve(stream: TcpStream) -> anyhow::Result<()> {
                 let text = format!("{head}\n{}", body.len());
                 write!(
                     writer,
-                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Inner: 1\r\nContent-Length: {}\r\n\r\n{text}",
+                    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Inner: 1\r\nX-Hop: 1\r\nConnection: x-hop\r\nContent-Length: {}\r\n\r\n{text}",
                     text.len()
                 )?;
             }

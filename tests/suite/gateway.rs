@@ -2,6 +2,7 @@
 
 use gatehouse_tests::daemon::{Daemon, PASSWORD};
 use gatehouse_tests::upstream;
+use gatehouse_tests::wait::eventually;
 use serde_json::json;
 use std::io::{Read as _, Write as _};
 
@@ -15,11 +16,18 @@ fn shop(settings: &[(&str, &str)]) -> (tempfile::TempDir, Daemon, String, String
         let (status, answer) = daemon.call("POST", path, &admin, Some(body)).unwrap();
         assert!((200..300).contains(&status), "{path}: {status} {answer}");
     };
-    let api = json!({"api_name": "shop", "api_version": "v1", "api_allowed_groups": ["ALL"], "api_servers": [server]});
+    let api = json!({"api_name": "shop", "api_version": "v1", "api_allowed_groups": ["ALL"], "api_servers": [server],
+                     "api_allowed_headers": ["x-hop", "x-inner", "upgrade-insecure"]});
     made("/platform/api", api);
-    for (method, uri) in
-        [("GET", "/echo"), ("POST", "/echo"), ("GET", "/slow"), ("GET", "/broken"), ("GET", "/none")]
-    {
+    for (method, uri) in [
+        ("GET", "/echo"),
+        ("POST", "/echo"),
+        ("GET", "/slow"),
+        ("GET", "/broken"),
+        ("GET", "/stall"),
+        ("GET", "/flood"),
+        ("GET", "/none"),
+    ] {
         made(
             "/platform/endpoint",
             json!({"api_name": "shop", "api_version": "v1", "endpoint_method": method, "endpoint_uri": uri,
@@ -93,6 +101,74 @@ fn a_chunked_body_arrives_and_a_long_one_is_refused() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\n11"), "{answer}");
     let long = format!("7d0\r\n{}\r\n0\r\n\r\n", "x".repeat(2_000));
     assert!(send(&long).starts_with("HTTP/1.1 413"), "a long body");
+}
+
+/// One raw exchange; the whole answer as far as it came.
+fn raw(daemon: &Daemon, request: &str, pieces: &[&str]) -> String {
+    let mut stream = std::net::TcpStream::connect(daemon.url.trim_start_matches("http://")).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    for piece in pieces {
+        // Longer between two pieces than the whole upload may take without progress being counted.
+        std::thread::park_timeout(std::time::Duration::from_millis(200));
+        stream.write_all(piece.as_bytes()).unwrap();
+    }
+    let mut answer = Vec::new();
+    // A broken answer ends in an error, which is what some callers look for.
+    stream.read_to_end(&mut answer).ok();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn access_records(daemon: &Daemon, path: &str) -> Result<serde_json::Value, String> {
+    let mut text = String::new();
+    for file in std::fs::read_dir(daemon.data.join("logs")).unwrap() {
+        text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
+    }
+    let mut records = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    records.rfind(|record| record["path"] == path).ok_or(text)
+}
+
+#[test]
+fn a_stalled_upstream_is_given_up_and_a_client_that_leaves_is_recorded() {
+    let (_folder, daemon, _admin, ana) = shop(&[("HTTP_READ_TIMEOUT", "0.3")]);
+    let path = "/api/rest/shop/v1/stall";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ana}\r\n\r\n");
+    assert!(raw(&daemon, &request, &[]).ends_with("first"), "what came is passed on");
+    let record = eventually("the record", || access_records(&daemon, path)).unwrap();
+    assert_eq!((&record["status"], &record["failure"]), (&json!(504), &json!("GTW010")), "{record}");
+    let path = "/api/rest/shop/v1/flood";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ana}\r\n\r\n");
+    let mut stream = std::net::TcpStream::connect(daemon.url.trim_start_matches("http://")).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.read_exact(&mut [0; 1_000]).unwrap();
+    drop(stream);
+    let record = eventually("the record of the one who left", || access_records(&daemon, path)).unwrap();
+    assert_eq!(record["status"], 499, "{record}");
+}
+
+#[test]
+fn an_upload_that_moves_is_not_timed_out_and_hop_by_hop_fields_end() {
+    let (_folder, daemon, _admin, ana) = shop(&[("HTTP_READ_TIMEOUT", "0.3")]);
+    let request = format!(
+        "POST /api/rest/shop/v1/echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ana}\r\nX-Hop: 1\r\n\
+         X-Inner: 1\r\nConnection: close, X-Hop\r\nContent-Length: 4\r\n\r\n"
+    );
+    let answer = raw(&daemon, &request, &["a", "b", "c", "d"]).to_lowercase();
+    let (head, seen) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("http/1.1 200"), "{answer}");
+    assert!(head.contains("x-inner") && !head.contains("x-hop"), "{head}");
+    assert!(seen.contains("x-inner") && !seen.contains("x-hop"), "{seen}");
+}
+
+#[test]
+fn a_user_name_may_hold_any_letter() {
+    let (_folder, daemon, admin, _ana) = shop(&[]);
+    let user = json!({"username": "zo\u{eb}", "email": "zoe@x.org", "password": PASSWORD, "role": "user", "groups": ["ALL"]});
+    assert_eq!(daemon.call("POST", "/platform/user", &admin, Some(user)).unwrap().0, 201);
+    let subscription = json!({"username": "zo\u{eb}", "api_name": "shop", "api_version": "v1"});
+    let path = "/platform/subscription/subscribe";
+    assert_eq!(daemon.call("POST", path, &admin, Some(subscription)).unwrap().0, 200);
+    let zoe = daemon.login("zoe@x.org", PASSWORD).unwrap();
+    assert_eq!(daemon.call("GET", "/api/rest/shop/v1/echo", &zoe, None).unwrap().0, 200);
 }
 
 #[test]

@@ -67,23 +67,6 @@ fn the_last_administrator_stays() {
 }
 
 #[test]
-fn of_two_uses_of_a_refresh_token_at_once_the_second_ends_the_session() {
-    let (_folder, daemon, root, _hal) = helpdesk();
-    let refresh = |token: &str| daemon.call("POST", "/platform/authorization/refresh", token, None).unwrap();
-    let first = refresh(&root).1["refresh_token"].as_str().unwrap().to_owned();
-    let answers: Vec<(u16, Value)> = std::thread::scope(|scope| {
-        let both: Vec<_> = (0..2).map(|_| scope.spawn(|| refresh(&first))).collect();
-        both.into_iter().map(|one| one.join().unwrap()).collect()
-    });
-    assert!(answers.iter().any(|(status, _)| *status == 401), "{answers:?}");
-    for (_, answer) in answers {
-        if let Some(token) = answer["refresh_token"].as_str() {
-            assert_eq!(daemon.call("GET", "/platform/user/me", token, None).unwrap().0, 401);
-        }
-    }
-}
-
-#[test]
 fn a_protection_that_is_not_enforced_is_refused() {
     let (_folder, daemon, root, _hal) = helpdesk();
     let api = json!({"api_name": "shop", "api_version": "v1", "api_servers": ["http://127.0.0.1:9"]});

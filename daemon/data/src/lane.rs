@@ -7,6 +7,8 @@ use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::telemetry::Telemetry;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ops::Deref;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -21,6 +23,18 @@ pub(crate) struct Verified {
     pub(crate) expires_secs: i64,
 }
 
+/// A snapshot in the hands of one worker, whose calls count among themselves: the shared count would travel
+/// between the processors with every call.
+pub(crate) struct Held(Arc<Prepared>);
+
+impl Deref for Held {
+    type Target = Prepared;
+
+    fn deref(&self) -> &Prepared {
+        &self.0
+    }
+}
+
 /// A worker's own state.
 pub(crate) struct Lane {
     pub(crate) worker: usize,
@@ -29,6 +43,7 @@ pub(crate) struct Lane {
     pub(crate) pool: Pool,
     pub(crate) draining: Arc<AtomicBool>,
     prepared: Arc<ArcSwap<Prepared>>,
+    cached: RefCell<Rc<Held>>,
     verified: RefCell<HashMap<String, Verified>>,
     verified_under: Cell<u64>,
 }
@@ -47,6 +62,7 @@ impl Lane {
             clock,
             pool: Pool::default(),
             draining,
+            cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
             prepared,
             verified: RefCell::default(),
             verified_under: Cell::new(0),
@@ -54,8 +70,12 @@ impl Lane {
     }
 
     /// The newest snapshot; one for the whole call.
-    pub(crate) fn snapshot(&self) -> Arc<Prepared> {
-        self.prepared.load_full()
+    pub(crate) fn snapshot(&self) -> Rc<Held> {
+        let newest = self.prepared.load();
+        if !Arc::ptr_eq(&newest, &self.cached.borrow().0) {
+            self.cached.replace(Rc::new(Held(Arc::clone(&newest))));
+        }
+        Rc::clone(&self.cached.borrow())
     }
 
     /// A token verified before, under the same revision: a revocation makes a new one.

@@ -19,7 +19,8 @@ impl Limiter {
     /// Lets a call pass, or tells in how many milliseconds the next one would.
     pub(crate) fn admit(&self, now_ms: i64) -> Result<(), u64> {
         let window = i64::try_from(self.rate.window_ms.saturating_mul(1_000)).unwrap_or(i64::MAX / 4);
-        let step = window / i64::try_from(self.rate.limit.max(1)).unwrap_or(i64::MAX).max(1);
+        // More calls than microseconds: the finest step there is.
+        let step = (window / i64::try_from(self.rate.limit.max(1)).unwrap_or(i64::MAX)).max(1);
         let now = now_ms.saturating_mul(1_000);
         let mut seen = self.next_us.load(Ordering::Relaxed);
         loop {

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use futures_util::Stream as _;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::cell::Cell;
-use std::pin::Pin;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub(crate) struct Answer {
     pub(crate) response: http::Response<Incoming>,
     pub(crate) connection: Connection,
     pub(crate) upstream_time: Duration,
+    /// How long each further piece may take.
+    pub(crate) patience: Duration,
 }
 
 /// Why a request body broke off.
@@ -108,6 +111,20 @@ impl Body for Outgoing {
     }
 }
 
+/// Waits for an answer's head; as long as the request's body moves, the time begins anew. `None`: it was too
+/// long.
+async fn patiently<T>(answer: impl Future<Output = T>, patience: Duration, sent: &Cell<u64>) -> Option<T> {
+    let mut answer = pin!(answer);
+    loop {
+        let before = sent.get();
+        match tokio::time::timeout(patience, &mut answer).await {
+            Ok(answer) => return Some(answer),
+            Err(_) if sent.get() > before => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 pub(crate) async fn forward(
     shaped: Shaped,
     call: &Call<'_, Allowed<'_>>,
@@ -117,7 +134,7 @@ pub(crate) async fn forward(
     let limits = &call.prepared.limits;
     let api = &call.stage.0.routed.route.api;
     let connect_ms = api.connect_timeout_ms.unwrap_or(limits.connect_timeout_ms);
-    let read_ms = api.read_timeout_ms.unwrap_or(limits.read_timeout_ms);
+    let patience = Duration::from_millis(api.read_timeout_ms.unwrap_or(limits.read_timeout_ms));
     let begun = Instant::now();
     let broke = body.broke();
     let bodiless = broke.is_none();
@@ -130,13 +147,13 @@ pub(crate) async fn forward(
             None => call.lane.pool.open(&upstream.authority, connect_ms).await?,
         };
         let sending = connection.sender.try_send_request(request);
-        let outcome = tokio::time::timeout(Duration::from_millis(read_ms), sending).await;
+        let outcome = patiently(sending, patience, &record.bytes_in()).await;
         let upstream_time = begun.elapsed();
         record.access.upstream_micros = u64::try_from(upstream_time.as_micros()).unwrap_or(u64::MAX);
         let mut error = match outcome {
-            Err(_) => return Err(Failure::Timeout),
-            Ok(Ok(response)) => return Ok(Answer { response, connection, upstream_time }),
-            Ok(Err(error)) => error,
+            None => return Err(Failure::Timeout),
+            Some(Ok(response)) => return Ok(Answer { response, connection, upstream_time, patience }),
+            Some(Err(error)) => error,
         };
         match broke.as_ref().and_then(|broke| broke.get()) {
             Some(BodyError::TooLarge) => return Err(Failure::BodyTooLarge),

@@ -1,9 +1,11 @@
 //! Record: one access record for each request, on every exit. It travels with the answer's body and closes
 //! with its last byte, or, when the client goes away first, with its drop (status 499).
 
+use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::prepare::Route;
-use crate::stages::reply::Body;
+use crate::rescue::row;
+use crate::stages::reply::{Body, Stalled};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
@@ -152,9 +154,9 @@ impl MessageBody for Followed {
                     this.record.closed |= this.record.access.bytes_out >= length;
                 }
             }
-            Poll::Ready(Some(Err(_))) => {
-                this.record.access.failure = "GTW006";
-                this.record.access.status = 502;
+            Poll::Ready(Some(Err(error))) => {
+                let failure = if error.is::<Stalled>() { Failure::Timeout } else { Failure::Upstream };
+                (this.record.access.status, this.record.access.failure, _) = row(failure);
                 this.record.closed = true;
             }
             Poll::Ready(None) => this.record.closed = true,

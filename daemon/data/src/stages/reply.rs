@@ -4,15 +4,19 @@ use crate::call::{Allowed, Call};
 use crate::lane::Lane;
 use crate::pool::{Connection, Pool};
 use crate::stages::forward::Answer;
+use crate::stages::hop::HopByHop;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
+use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Sleep;
 
 /// Describe the body itself and always pass.
 const ALWAYS: [&str; 10] = [
@@ -28,10 +32,33 @@ const ALWAYS: [&str; 10] = [
     "vary",
 ];
 
+/// The upstream fell silent within an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream stalled")]
+pub(crate) struct Stalled;
+
+/// How long the next piece of an answer may take. The timer is made only when there is something to wait for.
+pub(crate) struct Patience {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn lost(&mut self, context: &mut Context<'_>) -> bool {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
+        timer.as_mut().poll(context).is_ready()
+    }
+}
+
 /// The answer's body: made by us, or streamed from the upstream.
 pub(crate) enum Body {
     Own(BoxBody),
-    Upstream { incoming: Incoming, size: BodySize, home: Option<(Connection, Pool, usize)> },
+    Upstream {
+        incoming: Incoming,
+        size: BodySize,
+        home: Option<(Connection, Pool, usize)>,
+        patience: Patience,
+    },
 }
 
 impl MessageBody for Body {
@@ -50,10 +77,12 @@ impl MessageBody for Body {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         match self.get_mut() {
             Self::Own(body) => Pin::new(body).poll_next(context),
-            Self::Upstream { incoming, home, .. } => loop {
+            Self::Upstream { incoming, home, patience, .. } => loop {
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
-                    return Poll::Pending;
+                    let lost = patience.lost(context);
+                    return if lost { Poll::Ready(Some(Err(Stalled.into()))) } else { Poll::Pending };
                 };
+                patience.timer = None;
                 match frame {
                     // Trailers are dropped: HTTP/1.1 clients of older systems do not expect them.
                     Some(Ok(frame)) => match frame.into_data() {
@@ -74,20 +103,18 @@ impl MessageBody for Body {
 }
 
 pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpResponse<Body> {
-    let Answer { response, connection, upstream_time } = answer;
+    let Answer { response, connection, upstream_time, patience: limit } = answer;
     let (parts, incoming) = response.into_parts();
     let status = StatusCode::from_u16(parts.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let route = call.stage.0.routed.route;
     let mut head = HttpResponseBuilder::new(status).finish();
     let headers = head.headers_mut();
+    let named = parts.headers.get_all("connection").iter().filter_map(|value| value.to_str().ok());
+    let hop = HopByHop::named(named);
     for (name, value) in &parts.headers {
         let listed = ALWAYS.contains(&name.as_str()) || route.headers.contains(name.as_str());
-        let framing = matches!(
-            name.as_str(),
-            "connection" | "keep-alive" | "transfer-encoding" | "upgrade" | "content-length" | "trailer"
-        );
         if let (true, Ok(name), Ok(value)) = (
-            listed && !framing,
+            listed && !hop.ends(name.as_str()),
             HeaderName::from_bytes(name.as_str().as_bytes()),
             HeaderValue::from_bytes(value.as_bytes()),
         ) {
@@ -113,7 +140,8 @@ pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpRespons
     {
         pool.give(connection, most);
     }
-    head.set_body(Body::Upstream { incoming, size, home })
+    let patience = Patience { limit, timer: None };
+    head.set_body(Body::Upstream { incoming, size, home, patience })
 }
 
 /// An answer of our own.

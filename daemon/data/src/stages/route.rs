@@ -44,18 +44,19 @@ pub(crate) fn route<'a>(
     Ok(call.on(|Arrived| Routed { route, endpoint, rest_at }))
 }
 
-/// Dot segments, backslashes, and encodings of the characters that delimit segments.
+/// Dot segments (also with parameters, as in `..;a`), backslashes, and encodings of the characters that delimit
+/// segments.
 fn ambiguous(path: &str) -> bool {
-    if path.contains('\\') {
+    // Nearly every path ends here, without an allocation.
+    if !path.contains(['%', '\\']) && !path.contains("/.") {
+        return false;
+    }
+    let lower = path.to_ascii_lowercase();
+    if ["\\", "%2f", "%5c", "%00"].iter().any(|delimiter| lower.contains(delimiter)) {
         return true;
     }
-    path.split('/').any(|segment| {
-        let lower = segment.to_ascii_lowercase();
-        lower.contains("%2f") || lower.contains("%5c") || lower.contains("%00") || {
-            let plain = lower.replace("%2e", ".");
-            plain == "." || plain == ".."
-        }
-    })
+    let plain = lower.replace("%2e", ".").replace("%3b", ";");
+    plain.split('/').any(|segment| matches!(segment.split(';').next(), Some("." | "..")))
 }
 
 #[cfg(test)]
@@ -64,10 +65,20 @@ mod tests {
 
     #[test]
     fn ambiguous_paths() {
-        for path in ["/a/../b", "/a/./b", "/a/%2e%2E/b", "/a%2fb", "/a\\b", "/a/.%2e", "/a%00"] {
+        for path in [
+            "/a/../b",
+            "/a/./b",
+            "/a/%2e%2E/b",
+            "/a%2fb",
+            "/a\\b",
+            "/a/.%2e",
+            "/a%00",
+            "/..;/b",
+            "/a/%2e.%3bx/b",
+        ] {
             assert!(ambiguous(path), "{path}");
         }
-        for path in ["/a/b.c", "/a/...", "/a%20b", "/"] {
+        for path in ["/a/b.c", "/a/...", "/a%20b", "/", "/.well-known/x", "/a;b"] {
             assert!(!ambiguous(path), "{path}");
         }
     }

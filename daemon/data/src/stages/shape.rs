@@ -3,6 +3,7 @@
 use crate::call::{Allowed, Call};
 use crate::failure::Failure;
 use crate::stages::forward::{Outgoing, Shaped};
+use crate::stages::hop::HopByHop;
 use crate::stages::record::Record;
 use actix_web::HttpMessage as _;
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue};
@@ -10,11 +11,9 @@ use std::sync::atomic::Ordering;
 
 /// Passed without being listed.
 const ALWAYS: [&str; 5] = ["soapaction", "content-type", "accept", "user-agent", "accept-encoding"];
-/// Never passed, listed or not: credentials of the gateway, hop-by-hop fields (RFC 9110 7.6.1), framing, and
-/// the headers that only the gateway may set.
-const NEVER: [&str; 21] = [
+/// Never passed, listed or not: credentials of the gateway, and the headers that only the gateway may set.
+const NEVER: [&str; 11] = [
     "authorization",
-    "proxy-authorization",
     "www-authenticate",
     "x-api-key",
     "api-key",
@@ -22,16 +21,7 @@ const NEVER: [&str; 21] = [
     "set-cookie",
     "x-csrf-token",
     "csrf-token",
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
     "host",
-    "content-length",
     "x-user-email",
     "x-doorman-user",
 ];
@@ -55,12 +45,13 @@ pub(crate) fn shape<'a>(
         .map_err(|_| Failure::BadPath)?;
     let headers = head.headers_mut();
     headers.insert(HOST, value(&upstream.authority)?);
-    let named = connection_names(&request);
+    let connection = request.headers().get_all("connection").filter_map(|value| value.to_str().ok());
+    let hop = HopByHop::named(connection);
     for (name, content) in request.headers() {
         let name = name.as_str();
         let passes = (ALWAYS.contains(&name) || routed.route.headers.contains(name))
             && !NEVER.contains(&name)
-            && !named.iter().any(|dropped| dropped == name);
+            && !hop.ends(name);
         if let (true, Ok(name), Ok(content)) =
             (passes, HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(content.as_bytes()))
         {
@@ -93,10 +84,4 @@ pub(crate) fn shape<'a>(
 
 fn value(text: &str) -> Result<HeaderValue, Failure> {
     HeaderValue::from_str(text).map_err(|_| Failure::BadPath)
-}
-
-/// Names that the client's `Connection` makes hop-by-hop.
-fn connection_names(request: &actix_web::HttpRequest) -> Vec<String> {
-    let lines = request.headers().get_all("connection").filter_map(|value| value.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
 }
