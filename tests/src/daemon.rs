@@ -46,8 +46,16 @@ impl Daemon {
     /// # Errors
     /// When it does not come up; run `cargo build -p gatehouse-daemon` first.
     pub fn start(data: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_as(command(), data, settings)
+    }
+
+    /// As [`Daemon::start`], by a command that ends in the binary: a tracer in front of it, for example.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_as(mut command: Command, data: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = command()
+        let child = command
             .env("GATEHOUSE_DATA_DIR", data)
             .env("GATEHOUSE_LISTEN", format!("127.0.0.1:{port}"))
             .env("GATEHOUSE_LOGIN_RATE_DISABLED", "true")

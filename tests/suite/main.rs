@@ -8,6 +8,7 @@
 )]
 
 mod audit;
+mod disk;
 mod faults;
 mod gateway;
 mod identity;

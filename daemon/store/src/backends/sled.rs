@@ -16,6 +16,8 @@ const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// How often and how long to wait for a lock that a closed database still holds: two seconds in all.
 const LOCK_TRIES: u32 = 40;
 const LOCK_WAIT: Duration = Duration::from_millis(50);
+/// Length from which a value may lie in a file of its own, bytes; below a quarter of sled's segments of 512 KiB.
+const BLOB_BYTES: usize = 64 * 1024;
 /// Between table and key; a table's name never holds it.
 const SEPARATOR: u8 = 0;
 
@@ -60,6 +62,8 @@ fn start(folder: &Path) -> Result<Open, StoreError> {
         }
     };
     let file = File::open(folder.join("db"))?;
+    // The name of a new database must be on the disk before anything in it counts as kept.
+    File::open(folder)?.sync_all()?;
     Ok(Open { db, file })
 }
 
@@ -88,6 +92,7 @@ fn text(bytes: &[u8]) -> Result<String, StoreError> {
 
 impl Sled {
     fn with<T>(&self, work: impl FnOnce(&Open) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        self.reopen()?;
         let guard = self.open.read().unwrap_or_else(PoisonError::into_inner);
         work(guard.as_ref().ok_or_else(|| StoreError::Io("it is being opened again".to_owned()))?)
     }
@@ -106,11 +111,27 @@ impl Sled {
 
     /// After a failed write the engine's memory may run ahead of the disk: read it anew from there.
     fn reopen(&self) -> Result<(), StoreError> {
+        if self.open.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+            return Ok(());
+        }
         let mut guard = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if guard.is_none() {
             *guard = Some(start(&self.folder)?);
         }
         Ok(())
+    }
+
+    /// sled keeps long values in files of their own and syncs none of them.
+    fn sync_blobs(&self, batch: &Batch) -> Result<(), StoreError> {
+        let long = |op: &Op| matches!(op, Op::Put { value, .. } if value.len() > BLOB_BYTES);
+        let folder = self.folder.join("blobs");
+        if !batch.ops.iter().any(long) || !folder.is_dir() {
+            return Ok(());
+        }
+        for file in std::fs::read_dir(&folder)? {
+            File::open(file?.path())?.sync_all()?;
+        }
+        Ok(File::open(&folder)?.sync_all()?)
     }
 
     fn forget(&self) {
@@ -153,7 +174,6 @@ impl Backend for Sled {
 
     fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
         self.room(batch)?;
-        self.reopen()?;
         let mut writes = sled::Batch::default();
         for op in &batch.ops {
             match op {
@@ -164,7 +184,8 @@ impl Backend for Sled {
         let written = self.with(|open| {
             open.db.apply_batch(writes)?;
             open.db.flush()?;
-            Ok(open.file.sync_data()?)
+            open.file.sync_data()?;
+            self.sync_blobs(batch)
         });
         if written.is_err() {
             self.forget();
