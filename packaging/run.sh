@@ -9,4 +9,4 @@ fi
 cargo build --locked -p gatehouse-daemon
 echo "administrator: admin   password: $(cat .run/admin-password)"
 export GATEHOUSE_ADMIN_PASSWORD_FILE=.run/admin-password
-exec target/debug/gatehoused --data-dir .run/data --listen "${LISTEN:-127.0.0.1:8080}" --demo
+exec target/debug/gatehoused --data-dir .run/data --runtime-dir .run/run --listen "${LISTEN:-127.0.0.1:8080}" --demo

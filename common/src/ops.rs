@@ -12,11 +12,12 @@
 //! | `GET /v1/consumers` | read | likewise | page of [`entities::Consumer`] |
 //! | `GET /v1/tokens` | read | likewise | page of [`entities::Token`] |
 //! | `GET /v1/sessions` | read | likewise | page of [`entities::Session`] |
+//! | `GET /v1/backups` | read | likewise | page of [`entities::Backup`] |
 //! | `GET /v1/health` | read | | list of [`crate::health::HealthItem`] |
 //! | `POST /v1/plans` | read | [`runs::PlanRequest`] | [`crate::runbook::Plan`] |
 //! | `POST /v1/runs` | by tier | [`runs::StartRequest`] | [`runs::RunSummary`] (202) |
 //! | `GET /v1/runs` | read | | list of [`runs::RunSummary`] |
-//! | `GET /v1/runs/{id}?follow=1` | read | | stream of [`crate::runbook::RunEvent`] |
+//! | `GET /v1/runs/{id}?follow=1` | read | [`runs::RunQuery`] | stream of [`crate::runbook::RunEvent`], not in an envelope |
 //! | `POST /v1/runs/{id}/stop` | write | | [`runs::RunSummary`] |
 //! | `POST /v1/runs/{id}/undo` | write | | [`crate::runbook::Plan`] |
 //! | `GET /v1/audit?q=&limit=` | read | [`audit::AuditQuery`] | [`audit::AuditPage`] |

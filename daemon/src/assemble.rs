@@ -1,7 +1,6 @@
 //! Composition root: builds the rooms in the order in which they depend on each other and hands out the
 //! ports. Binds now, serves later; knows no signal.
 
-use crate::audit::AuditDrain;
 use crate::records::Records;
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
@@ -12,11 +11,13 @@ use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit};
 use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::command::ControlHandle;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_data::DataPlane;
+use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
 use std::fs::DirBuilder;
@@ -39,7 +40,7 @@ pub(crate) struct House {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) data: DataPlane,
     pub(crate) server: ServerHandle,
-    pub(crate) audit: AuditDrain,
+    pub(crate) ops: Ops,
     pub(crate) tasks: TaskGroup,
     pub(crate) store: Store,
     pub(crate) records: Records,
@@ -54,8 +55,13 @@ pub(crate) struct LogFilter(reload::Handle<EnvFilter, Registry>);
 impl LogFilter {
     /// Changes the level.
     pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
-        Ok(self.0.reload(EnvFilter::try_new(level)?)?)
+        Ok(self.0.reload(filter(level)?)?)
     }
+}
+
+/// Our own lines at the level asked for; the server's below a warning tell an operator nothing.
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    Ok(EnvFilter::try_new(format!("{level},actix_server=warn"))?)
 }
 
 fn told(problem: Problem) -> anyhow::Error {
@@ -70,8 +76,9 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     for folder in [&settings.data_dir, &settings.log_dir] {
         private_folder(folder)?;
     }
-    let log_filter = logging(&settings)?;
     let clock = Clock::System;
+    let log = LogRing::new(clock.clone());
+    let log_filter = logging(&settings, &log)?;
     let shutdown = Shutdown::new(settings.drain);
     let tasks = TaskGroup::new("house");
     let (listener, address) = listen(settings.listen)?;
@@ -87,13 +94,26 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone());
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
-    let (mut config, made_password) = control_config(&settings, signing_keys, &store, clock)?;
+    let (mut config, made_password) =
+        control_config(&settings, signing_keys, &store, (clock.clone(), shutdown.clone()))?;
     config.audit_floor = trail.last_seq();
     let control = Control::start(config, store.clone(), publisher).await.map_err(told)?;
-    let audit = AuditDrain::start(trail, store.clone())?;
-    let records = Records::start(&settings.log_dir, Arc::clone(&telemetry))?;
+    let (door, commands) = ControlHandle::door();
+    control.serve(commands, &tasks);
+    let ports = OpsPorts {
+        control: door,
+        telemetry: Arc::clone(&telemetry),
+        store: store.clone(),
+        trail,
+        log: log.clone(),
+        shutdown: shutdown.clone(),
+        tasks: tasks.clone(),
+    };
+    let ops = Ops::start(ops_config(&settings, address, clock), ports).map_err(told)?;
+    let records = Records::start(&settings.log_dir, Arc::clone(&telemetry), log)?;
     let kept = listener.try_clone().context("keeping the listener")?;
     let server = serve(kept, workers, (&data, &control), &telemetry, &tasks, &settings)?;
+    ops.resume();
     Ok(House {
         settings,
         address,
@@ -102,7 +122,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         telemetry,
         data,
         server,
-        audit,
+        ops,
         tasks,
         store,
         records,
@@ -111,11 +131,24 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     })
 }
 
-fn logging(settings: &Settings) -> anyhow::Result<LogFilter> {
-    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&settings.log_level)?);
+fn ops_config(settings: &Settings, gateway: SocketAddr, clock: Clock) -> OpsConfig {
+    let system = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+    OpsConfig {
+        runtime_dir: settings.runtime_dir.clone(),
+        data_dir: settings.data_dir.clone(),
+        host: settings.host_name.clone().unwrap_or_else(system),
+        operators_group: settings.operators_group.clone(),
+        viewers_group: settings.viewers_group.clone(),
+        gateway,
+        clock,
+    }
+}
+
+fn logging(settings: &Settings, log: &LogRing) -> anyhow::Result<LogFilter> {
+    let (filter, handle) = reload::Layer::new(filter(&settings.log_level)?);
     let plain = (!settings.log_json).then(|| fmt::layer().with_writer(std::io::stderr).with_ansi(false));
     let json = settings.log_json.then(|| fmt::layer().json().with_writer(std::io::stderr));
-    tracing_subscriber::registry().with(filter).with(plain).with(json).try_init()?;
+    tracing_subscriber::registry().with(filter).with(log.clone()).with(plain).with(json).try_init()?;
     Ok(LogFilter(handle))
 }
 
@@ -163,7 +196,7 @@ fn control_config(
     settings: &Settings,
     signing_keys: Vec<TokenKey>,
     store: &Store,
-    clock: Clock,
+    (clock, shutdown): (Clock, Shutdown),
 ) -> anyhow::Result<(ControlConfig, Option<Secret<String>>)> {
     let empty = store.scan("users")?.is_empty();
     let made = (empty && settings.admin_password.is_none()).then(|| Secret::new(secrets::random_text(24)));
@@ -190,6 +223,9 @@ fn control_config(
         limits: limits(settings),
         page_size_max: settings.page_size_max,
         audit_floor: 0,
+        backups: settings.data_dir.join("backups"),
+        settings_file: settings.file.clone(),
+        shutdown,
         clock,
     };
     Ok((config, made))

@@ -1,7 +1,6 @@
 //! `gatehoused`: from the command line to the exit code. No logic lives here.
 
 mod assemble;
-mod audit;
 mod demo;
 mod records;
 mod run;
@@ -34,6 +33,9 @@ struct Arguments {
     /// Folder of the store, keys, audit trail and backups
     #[arg(long)]
     data_dir: Option<String>,
+    /// Folder of the console's sockets
+    #[arg(long)]
+    runtime_dir: Option<String>,
     /// Any other setting as NAME=VALUE; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -90,7 +92,11 @@ type Loaded = (settings::Merged, settings::checked::Settings);
 
 fn load(arguments: &Arguments) -> Result<Loaded, Vec<String>> {
     let mut flags = BTreeMap::new();
-    let named = [("listen", &arguments.listen), ("data_dir", &arguments.data_dir)];
+    let named = [
+        ("listen", &arguments.listen),
+        ("data_dir", &arguments.data_dir),
+        ("runtime_dir", &arguments.runtime_dir),
+    ];
     for (name, value) in named {
         flags.extend(value.clone().map(|value| (name.to_owned(), value)));
     }

@@ -1,7 +1,8 @@
-//! The one writer of access records: takes them from the workers' rings and writes
-//! them to a daily file. JSON lines; the query is never part of a record, so no secret in it can be either.
+//! The one writer of access records: takes them from the workers' rings, writes them to a daily file and hands them
+//! on to the ring of newest lines. JSON lines; the query is never part of a record, so no secret in it can be either.
 
 use gatehouse_corridor::telemetry::{AccessRecord, Telemetry};
+use gatehouse_ops::LogRing;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ impl Records {
     ///
     /// # Errors
     /// When the folder cannot be written or no thread can be made.
-    pub(crate) fn start(folder: &Path, telemetry: Arc<Telemetry>) -> anyhow::Result<Self> {
+    pub(crate) fn start(folder: &Path, telemetry: Arc<Telemetry>, log: LogRing) -> anyhow::Result<Self> {
         let mut file = tracing_appender::rolling::Builder::new()
             .rotation(tracing_appender::rolling::Rotation::DAILY)
             .filename_prefix("access")
@@ -44,9 +45,10 @@ impl Records {
                     Err(RecvTimeoutError::Timeout)
                 );
                 telemetry.take_records(&mut records);
-                for record in records.drain(..) {
-                    line(&record, &mut text);
+                for record in &records {
+                    line(record, &mut text);
                 }
+                log.push_access(records.drain(..));
                 if !text.is_empty() && file.write_all(&text).is_err() {
                     telemetry.dropped_lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 }

@@ -143,7 +143,7 @@ fn reload(house: &House) {
 }
 
 async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
-    let House { shutdown, data, telemetry, server, audit, tasks, store, records, listener, .. } = house;
+    let House { shutdown, data, telemetry, server, ops, tasks, store, records, listener, .. } = house;
     notify(&[NotifyState::Stopping]);
     shutdown.enter(Phase::Draining);
     tracing::info!(target: "run", deadline_secs = shutdown.drain.as_secs(), "draining");
@@ -156,9 +156,10 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     let left = telemetry.in_flight.load(Ordering::Acquire);
     shutdown.enter(Phase::Closing);
     server.stop(left == 0).await;
+    ops.close().await;
     tasks.close().await;
     records.stop();
-    audit.stop();
+    ops.settle();
     store.close();
     tracing::info!(target: "run", cut = left, "ended");
     Ok((ending, listener))

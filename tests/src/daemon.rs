@@ -57,6 +57,7 @@ impl Daemon {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let child = command
             .env("GATEHOUSE_DATA_DIR", data)
+            .env("GATEHOUSE_RUNTIME_DIR", data.join("run"))
             .env("GATEHOUSE_LISTEN", format!("127.0.0.1:{port}"))
             .env("GATEHOUSE_LOGIN_RATE_DISABLED", "true")
             .env("GATEHOUSE_ARGON2_MEMORY_KIB", "8192")

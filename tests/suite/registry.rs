@@ -6,6 +6,9 @@ use std::path::Path;
 const LISTS: &[&str] = &[
     "daemon/control/src/api.rs",
     "daemon/control/src/subjects.rs",
+    "daemon/ops/src/health.rs",
+    "daemon/ops/src/methods.rs",
+    "daemon/ops/src/runbooks.rs",
     "daemon/data/src/policies.rs",
     "daemon/data/src/stages.rs",
     "daemon/store/src/backends.rs",

@@ -1,6 +1,6 @@
-//! Tables: routes, consumers, tokens, sessions.
+//! Tables: routes, consumers, tokens, sessions, backups.
 
-use crate::ids::{ConsumerId, RouteId, TokenId};
+use crate::ids::{ConsumerId, Revision, RouteId, TokenId};
 use serde::{Deserialize, Serialize};
 
 /// Query of every table.
@@ -118,4 +118,19 @@ pub struct Session {
     pub expires_unix_ms: i64,
     /// Address it was made from.
     pub source: String,
+}
+
+/// A backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backup {
+    /// File name, as `restore_backup` takes it.
+    pub name: String,
+    /// Rows in it.
+    pub rows: usize,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Revision it holds.
+    pub revision: Revision,
+    /// Unix milliseconds when it was made.
+    pub made_unix_ms: i64,
 }

@@ -12,6 +12,9 @@ pub struct MetricsQuery {
     /// `0`: answer one window and end.
     #[serde(default)]
     pub follow: Option<u8>,
+    /// This many windows of a second each first, as far as they are kept.
+    #[serde(default)]
+    pub history: Option<usize>,
 }
 
 /// Latency and counts of one route or of all, within one window.

@@ -34,6 +34,14 @@ pub struct StartRequest {
     pub ssh_connection: Option<String>,
 }
 
+/// Query of `GET /v1/runs/{id}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunQuery {
+    /// `1`: go on with new events until the verdict.
+    #[serde(default)]
+    pub follow: Option<u8>,
+}
+
 /// A run in a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunSummary {

@@ -30,7 +30,12 @@ pub(crate) struct Draft {
     pub(crate) action: &'static str,
     pub(crate) object: String,
     pub(crate) detail: Value,
+    /// A record made elsewhere, instead of one about these rows.
+    pub(crate) entry: Option<AuditEntry>,
 }
+
+/// The data plane is told nothing of this table, so a change in it alone makes no revision.
+const UNPUBLISHED: &str = "sessions";
 
 impl Draft {
     pub(crate) fn new(action: &'static str, object: impl Into<String>) -> Self {
@@ -147,13 +152,13 @@ impl Worker {
     fn draft(&self, job: Job, state: &mut State, batch: &mut Batch, waiting: &mut Waiting) {
         let drafted = (job.make)(state).and_then(|draft| {
             let mut after = state.clone();
-            after.revision.0 += 1;
+            after.revision.0 += u64::from(draft.rows.iter().any(|(table, ..)| *table != UNPUBLISHED));
             let mut writes = Batch::default();
             for (table, key, row) in &draft.rows {
                 apply(&mut after, &mut writes, table, key, row.as_ref())?;
             }
             after.audit += 1;
-            let entry = AuditEntry {
+            let made = || AuditEntry {
                 at_unix_ms: self.clock.unix_ms(),
                 actor: job.actor.to_string(),
                 source: job.actor.source(),
@@ -162,6 +167,10 @@ impl Worker {
                 outcome: "ok".to_owned(),
                 detail: draft.detail,
                 revision: after.revision,
+            };
+            let entry = match draft.entry {
+                Some(entry) => AuditEntry { revision: after.revision, ..entry },
+                None => made(),
             };
             writes.put("outbox", &outbox_key(after.audit), json_bytes(&entry)?);
             Ok((after, writes))
@@ -182,7 +191,9 @@ impl Worker {
         batch.put("meta", AUDIT_KEY, state.audit.to_string().into_bytes());
         let outcome = self.store.commit(batch).map_err(|error| error.problem());
         if outcome.is_ok() {
-            self.publish(&state);
+            if state.revision != self.shared.load().revision {
+                self.publish(&state);
+            }
             self.shared.store(Arc::new(state));
         }
         for (answer, revision) in waiting {

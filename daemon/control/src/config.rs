@@ -2,7 +2,9 @@
 
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{GatewayLimits, TokenKey};
+use std::path::PathBuf;
 
 /// The first administrator.
 #[derive(Debug, Clone)]
@@ -71,6 +73,12 @@ pub struct ControlConfig {
     /// Number of the last record in the audit trail: numbering never falls behind it, also on a store that was
     /// made anew.
     pub audit_floor: u64,
+    /// Folder of the backups.
+    pub backups: PathBuf,
+    /// The settings file, kept in backups; `None` if there is none.
+    pub settings_file: Option<PathBuf>,
+    /// How a restart is asked for.
+    pub shutdown: Shutdown,
     /// Time.
     pub clock: Clock,
 }

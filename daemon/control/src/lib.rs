@@ -3,6 +3,7 @@
 
 mod api;
 mod change;
+mod commands;
 mod compile;
 mod config;
 mod envelope;

@@ -1,7 +1,11 @@
-//! The rules of each subject; no HTTP, no store.
+//! The rules of each subject; no HTTP.
 
+pub(crate) mod backups;
 pub(crate) mod bootstrap;
+pub(crate) mod entities;
 pub(crate) mod passwords;
+pub(crate) mod restoring;
+pub(crate) mod revocation;
 pub(crate) mod roles;
 pub(crate) mod sessions;
 pub(crate) mod tokens;

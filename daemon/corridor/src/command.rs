@@ -6,6 +6,7 @@ use gatehouse_common::ids::{ConsumerId, Revision};
 use gatehouse_common::ops::audit::AuditEntry;
 use gatehouse_common::ops::entities::{Consumer, Route, Session, Token};
 use gatehouse_common::problem::{Code, Problem};
+use gatehouse_common::secret::Secret;
 use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
@@ -38,6 +39,21 @@ pub struct Backup {
     pub made_unix_ms: i64,
 }
 
+/// What restoring a backup would change, counted by table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// The backup, read to its end and checked.
+    pub backup: Backup,
+    /// Table, rows added, rows removed, rows changed; tables without a difference are left out.
+    pub tables: Vec<(String, usize, usize, usize)>,
+    /// Keys and tokens that are dead now and alive in the backup: they stay dead.
+    pub stay_revoked: usize,
+    /// Whether the settings file differs from the backup's.
+    pub settings_differ: bool,
+    /// Revision compared with.
+    pub revision: Revision,
+}
+
 /// All that ops may ask of control. Each change carries its proof and its actor.
 #[derive(Debug)]
 pub enum Command {
@@ -53,18 +69,20 @@ pub enum Command {
     Sessions(CanRead, Reply<Vec<Session>>),
     /// Makes every present token, session and API key of a consumer dead.
     RevokeTokens(CanDestroy, Actor, ConsumerId, Reply<Revoked>),
-    /// Probes as the world would: does control still accept this consumer's older tokens?
-    ProbeRevoked(CanRead, ConsumerId, Reply<bool>),
+    /// A token as this consumer's were before the last revocation, for a probe: nothing may accept it.
+    ProbeToken(CanDestroy, ConsumerId, Reply<Secret<String>>),
     /// Writes a consistent archive of store and settings; the name has no folder in it.
     Backup(CanWrite, Actor, String, Reply<Backup>),
     /// The archives there are, newest first.
     Backups(CanRead, Reply<Vec<Backup>>),
-    /// Reads an archive to its end and checks every row.
-    CheckBackup(CanRead, String, Reply<Backup>),
+    /// Reads an archive to its end, checks every row and counts what restoring it would change.
+    CompareBackup(CanRead, String, Reply<Comparison>),
     /// Puts an archive's rows in place of the present ones, in one change; revoked stays revoked.
     Restore(CanDestroy, Actor, String, Reply<Revision>),
     /// Leaves an audit record; answers when it is on the disk.
     Audit(CanRead, AuditEntry, Reply<Revision>),
+    /// Drains and starts the daemon anew; answers before it ends.
+    Restart(CanDestroy, Actor, Reply<()>),
 }
 
 /// Ops' end of the door.

@@ -1,13 +1,16 @@
 //! The only spawner: a group of tasks that shutdown can wait for.
 
 use std::future::Future;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The tasks of one room.
+/// The tasks of one room. They run on the runtime that the group was made in, whoever starts them: a server's
+/// worker ends before the daemon does, and would take its tasks along.
 #[derive(Debug, Clone)]
 pub struct TaskGroup {
     room: &'static str,
+    runtime: Option<Handle>,
     tracker: TaskTracker,
     cancel: CancellationToken,
 }
@@ -16,11 +19,19 @@ impl TaskGroup {
     /// An empty group.
     #[must_use]
     pub fn new(room: &'static str) -> Self {
-        Self { room, tracker: TaskTracker::new(), cancel: CancellationToken::new() }
+        let runtime = Handle::try_current().ok();
+        Self { room, runtime, tracker: TaskTracker::new(), cancel: CancellationToken::new() }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
+    fn start(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(match &self.runtime {
+            Some(runtime) => runtime.spawn(task),
+            None => tokio::spawn(task),
+        });
     }
 
     /// Starts a task; it is dropped at its next await once the group is closed.
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let cancel = self.cancel.clone();
         let tracked = self.tracker.track_future(async move {
@@ -29,13 +40,12 @@ impl TaskGroup {
                 () = task => {}
             }
         });
-        drop(tokio::spawn(tracked));
+        self.start(tracked);
     }
 
     /// Starts a task that must come to its own end; closing waits for it.
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns")]
     pub fn spawn_to_end(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(tokio::spawn(self.tracker.track_future(task)));
+        self.start(self.tracker.track_future(task));
     }
 
     /// Ends the group and waits for its tasks.

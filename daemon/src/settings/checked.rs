@@ -14,6 +14,10 @@ use std::time::Duration;
 pub(crate) struct Settings {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
+    pub(crate) runtime_dir: PathBuf,
+    pub(crate) host_name: Option<String>,
+    pub(crate) operators_group: String,
+    pub(crate) viewers_group: String,
     pub(crate) workers: usize,
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
@@ -136,6 +140,10 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
     let tls_in_front = r.flag("tls_in_front");
     let settings = Settings {
         listen,
+        runtime_dir: PathBuf::from(r.text("runtime_dir")),
+        host_name: r.optional("host_name"),
+        operators_group: r.text("operators_group"),
+        viewers_group: r.text("viewers_group"),
         workers: r.number("workers", 0, 1024),
         log_level: r.one_of("log_level", &["error", "warn", "warning", "info", "debug", "trace"]),
         log_json: r.one_of("log_format", &["plain", "json"]) == "json",

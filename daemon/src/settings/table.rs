@@ -67,6 +67,10 @@ settings! {
     listen "127.0.0.1:8080" [with("HOST", Convert::AddressPart), with("PORT", Convert::AddressPart)]
         => "Address and port of the gateway and of the management surface.";
     data_dir "/var/lib/gatehouse" => "Folder of the store, keys, audit trail and backups.";
+    runtime_dir "/run/gatehouse" => "Folder of `operate.sock` and `view.sock`, at which the console attaches.";
+    host_name "" => "Name of the box in the console, and the word that confirms a restart; empty takes the system's.";
+    operators_group "gatehouse-operators" => "Group that may connect to `operate.sock`.";
+    viewers_group "gatehouse-viewers" => "Group that may connect to `view.sock`.";
     workers "0" [same("THREADS")] => "Worker threads; 0 takes one per processor.";
     env "" [same("ENV")] => "`production` arms the guards of docs/config.md, \"Production\".";
     log_level "info" [same("LOG_LEVEL")] => "error, warn, info, debug or trace.";

@@ -6,14 +6,20 @@ use crate::{Batch, Store, StoreError};
 use gatehouse_common::ids::Revision;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read as _, Seek as _, Write};
+use std::path::Path;
 
 const FORMAT: &str = "gatehouse-archive";
 const VERSION: u32 = 1;
 /// Longest line accepted, bytes.
 const LINE_BYTES: usize = 16 * 1024 * 1024;
+/// Longer than any trailer, bytes.
+const TRAILER_BYTES: u64 = 256;
 /// Rows of one commit while importing.
 const COMMIT_ROWS: usize = 500;
+
+/// Pseudo table of the settings file's text; an import passes it over.
+pub const SETTINGS: &str = "settings";
 
 /// What an archive holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -180,6 +186,23 @@ fn read_line(input: &mut dyn BufRead, number: usize) -> Result<Vec<u8>, StoreErr
     Ok(line)
 }
 
+/// What an archive says of itself in its first and last line; neither is checked against the rows.
+///
+/// # Errors
+/// A file that cannot be read, or that begins or ends otherwise than an archive.
+pub fn peek(path: &Path) -> Result<ArchiveInfo, StoreError> {
+    let mut file = std::fs::File::open(path)?;
+    let header: Header = serde_json::from_slice(&read_line(&mut std::io::BufReader::new(&file), 1)?)
+        .map_err(|error| at(1, error))?;
+    let end = file.seek(std::io::SeekFrom::End(0))?;
+    file.seek(std::io::SeekFrom::Start(end.saturating_sub(TRAILER_BYTES)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    let last = tail.trim_ascii_end().rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    let trailer: Trailer = serde_json::from_slice(last).map_err(|error| at(0, error))?;
+    Ok(ArchiveInfo { rows: trailer.rows, revision: header.revision, made_unix_ms: header.made_unix_ms })
+}
+
 /// Checks an archive to its end.
 ///
 /// # Errors
@@ -193,7 +216,8 @@ pub fn check(input: &mut dyn BufRead) -> Result<ArchiveInfo, StoreError> {
 /// # Errors
 /// As [`read_rows`] (then nothing is written), a table that is not archived, or a failing write.
 pub fn import(store: &Store, input: &mut dyn BufRead) -> Result<ArchiveInfo, StoreError> {
-    let (info, rows) = read_rows(input)?;
+    let (info, mut rows) = read_rows(input)?;
+    rows.retain(|(table, _, _)| table != SETTINGS);
     let known = |name: &str| TABLES.iter().any(|table| table.archived && table.name == name);
     if let Some(index) = rows.iter().position(|(table, _, _)| !known(table)) {
         return Err(at(index + 2, "unknown table"));

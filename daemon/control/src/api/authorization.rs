@@ -8,7 +8,7 @@ use crate::envelope::{Reply, answer};
 use crate::session::{COOKIE, caller, credential, source};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::last_admin;
-use crate::subjects::sessions::{Standing, revoked_row, sweep};
+use crate::subjects::sessions::{self, Standing, revoked_row, sweep};
 use crate::subjects::tokens::{self, Claims, Wanted};
 use crate::{Inner, resource};
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
@@ -56,7 +56,7 @@ async fn login(
         Err(Problem::compat(429, "IP_RATE_LIMIT", "Too many login attempts from this address"))
     } else {
         match body {
-            Ok(body) => attempt(&control, &body, now_ms).await,
+            Ok(body) => attempt(&control, &body, &source(&request), now_ms).await,
             Err(error) => Err(super::unreadable(&error)),
         }
     };
@@ -70,7 +70,12 @@ async fn login(
     response
 }
 
-async fn attempt(control: &Inner, body: &Bytes, now_ms: i64) -> Result<(String, Claims), Problem> {
+async fn attempt(
+    control: &Inner,
+    body: &Bytes,
+    source: &str,
+    now_ms: i64,
+) -> Result<(String, Claims), Problem> {
     let refused = |code: &str, text: &str| Problem::compat(400, code, text);
     let body: Value = serde_json::from_slice(body).map_err(|_| refused("AUTH004", "Invalid JSON payload"))?;
     let field = |name: &str| {
@@ -90,7 +95,18 @@ async fn attempt(control: &Inner, body: &Bytes, now_ms: i64) -> Result<(String, 
     }
     let sid = uuid::Uuid::new_v4().to_string();
     let wanted = Wanted { sid: &sid, typ: "access", ttl_secs: control.config.access_ttl_secs, now_ms };
-    tokens::issue(&control.config, &state, &user, &wanted)
+    let (token, claims) = tokens::issue(&control.config, &state, &user, &wanted)?;
+    let actor = Actor::User { name: claims.sub.clone(), source: source.to_owned() };
+    let (session, source) = (claims.clone(), source.to_owned());
+    let listed = control
+        .changes
+        .submit(actor, move |state: &State| Ok(sessions::login(state, &session, &source, now_ms)))
+        .await;
+    if let Err(problem) = listed {
+        // Whoever comes to free a full disk must be let in.
+        tracing::error!(target: "authorization", code = problem.code, "the session is not listed: {problem}");
+    }
+    Ok((token, claims))
 }
 
 /// By user name or e-mail address.
@@ -170,7 +186,11 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
     }
     let user = state.get("users", &old.sub).filter(|_| live).ok_or_else(refused)?;
     let wanted = Wanted { sid: &old.sid, typ: "refresh", ttl_secs: control.config.refresh_ttl_secs, now_ms };
-    tokens::issue(&control.config, &state, user, &wanted).map(|(fresh, _)| fresh)
+    let (token, fresh) = tokens::issue(&control.config, &state, user, &wanted)?;
+    let actor = Actor::User { name: fresh.sub.clone(), source: source(request) };
+    let object = format!("user/{}", fresh.sub);
+    let make = move |state: &State| Ok(sessions::extend(Draft::new("session.extend", object), state, &fresh));
+    control.changes.submit(actor, make).await.map(|_| token)
 }
 
 /// Spends a refresh token; decided inside the draft, so that of two that come at once the second ends the
@@ -225,11 +245,9 @@ async fn log_out(control: &Inner, request: &HttpRequest) -> Outcome {
     let (name, claims) = (caller.name.clone(), caller.claims.clone());
     let make = move |state: &State| {
         let draft = sweep(Draft::new("session.end", format!("user/{name}")), state, now_ms);
-        Ok(draft.put("revoked", claims.jti, revoked_row(claims.exp)).put(
-            "revoked",
-            claims.sid,
-            revoked_row(ends),
-        ))
+        let draft = draft.delete("sessions", claims.sid.clone());
+        let draft = draft.put("revoked", claims.jti, revoked_row(claims.exp));
+        Ok(draft.put("revoked", claims.sid, revoked_row(ends)))
     };
     control.changes.submit(caller.actor(), make).await?;
     Ok(Reply::message(200, "Your token has been invalidated"))

@@ -8,6 +8,7 @@ use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::passwords;
 use crate::subjects::roles::{self, is_admin};
+use crate::subjects::sessions::revoked_row;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -53,7 +54,7 @@ const FIELDS: &[Field] = &[
     ("ui_access", Kind::Flag, Absent::Is(false)),
 ];
 /// Never shown.
-const HIDDEN: [&str; 3] = ["password_hash", "token_epoch", "tokens_revoked"];
+const HIDDEN: [&str; 4] = ["password_hash", "token_epoch", "token_epoch_before", "tokens_revoked"];
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/user/me", get => me);
@@ -269,7 +270,10 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
         }
         let draft = Draft::new("user.delete", format!("user/{name}")).detail(json!({ "before": shown(old) }));
         let keys = state.rows("keys").filter(|(_, key)| key.text("username") == name);
-        let draft = keys.fold(draft, |draft, (id, _)| draft.delete("keys", id.clone()));
+        // A restored backup that still has these keys must find them dead.
+        let draft = keys.fold(draft, |draft, (id, _)| {
+            draft.delete("keys", id.clone()).put("revoked", id.clone(), revoked_row(i64::MAX))
+        });
         Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
     };
     control.changes.submit(caller.actor(), make).await?;

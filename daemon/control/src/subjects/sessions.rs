@@ -3,6 +3,7 @@
 use crate::change::Draft;
 use crate::config::LoginLimit;
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::tokens::Claims;
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
@@ -57,6 +58,37 @@ pub(crate) fn revoked_row(expires_secs: i64) -> Row {
     let mut row = Row::new();
     row.insert("expires_unix_secs".to_owned(), json!(expires_secs));
     row
+}
+
+/// A session as it is listed: whose, since when, from where, until when, under which epoch of the user.
+pub(crate) fn row(claims: &Claims, source: &str, now_ms: i64) -> Row {
+    let mut row = Row::new();
+    row.extend([
+        ("username".to_owned(), json!(claims.sub)),
+        ("source".to_owned(), json!(source)),
+        ("created_unix_ms".to_owned(), json!(now_ms)),
+        ("expires_unix_secs".to_owned(), json!(claims.exp)),
+        ("epoch".to_owned(), json!(claims.epoch)),
+    ]);
+    row
+}
+
+/// A login: its session's row, and the expired ones swept.
+pub(crate) fn login(state: &State, claims: &Claims, source: &str, now_ms: i64) -> Draft {
+    let mut draft = Draft::new("session.login", format!("user/{}", claims.sub));
+    let stale = state.rows("sessions").filter(|(_, row)| row.number("expires_unix_secs") <= now_ms / 1_000);
+    for (id, _) in stale.take(100) {
+        draft = draft.delete("sessions", id.clone());
+    }
+    draft.put("sessions", claims.sid.clone(), row(claims, source, now_ms))
+}
+
+/// A refreshed session lives as long as its newest token.
+pub(crate) fn extend(draft: Draft, state: &State, fresh: &Claims) -> Draft {
+    let Some(row) = state.get("sessions", &fresh.sid) else { return draft };
+    let mut row = Row::clone(row);
+    row.insert("expires_unix_secs".to_owned(), json!(fresh.exp));
+    draft.put("sessions", fresh.sid.clone(), row)
 }
 
 /// Removes rows of `revoked` that no longer matter, so that the table stays as small as what is alive.

@@ -1,0 +1,75 @@
+//! Serves what ops asks for: one match, each arm one call. A proof in a command is the permission to do it.
+
+use crate::change::Draft;
+use crate::subjects::{backups, entities, restoring, revocation};
+use crate::{Control, Inner};
+use gatehouse_common::problem::{Code, Problem};
+use gatehouse_corridor::actor::Actor;
+use gatehouse_corridor::command::{Command, Reply};
+use gatehouse_corridor::shutdown::Ending;
+use gatehouse_corridor::tasks::TaskGroup;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+impl Control {
+    /// Serves the command door until the group is closed; a command that has begun comes to its end.
+    pub fn serve(&self, mut commands: mpsc::Receiver<Command>, tasks: &TaskGroup) {
+        let (control, group) = (Arc::clone(&self.0), tasks.clone());
+        tasks.spawn(async move {
+            while let Some(command) = commands.recv().await {
+                let control = Arc::clone(&control);
+                group.spawn_to_end(async move { obey(&control, command).await });
+            }
+        });
+    }
+}
+
+/// The asker may have gone; what was done stays done.
+fn say<T>(reply: Reply<T>, answer: Result<T, Problem>) {
+    drop(reply.send(answer));
+}
+
+async fn obey(control: &Arc<Inner>, command: Command) {
+    let state = control.changes.state();
+    let now_ms = control.config.clock.unix_ms();
+    match command {
+        Command::Revision(_, reply) => say(reply, Ok(state.revision)),
+        Command::Routes(_, reply) => say(reply, Ok(entities::routes(&state))),
+        Command::Consumers(_, reply) => say(reply, Ok(entities::consumers(&state, now_ms))),
+        Command::Tokens(_, reply) => say(reply, Ok(entities::tokens(&state))),
+        Command::Sessions(_, reply) => say(reply, Ok(entities::sessions(&state, now_ms))),
+        Command::RevokeTokens(_, actor, consumer, reply) => {
+            say(reply, revocation::revoke(control, actor, &consumer).await);
+        }
+        Command::ProbeToken(_, consumer, reply) => say(reply, revocation::probe_token(control, &consumer)),
+        Command::Backup(_, _, name, reply) => {
+            say(reply, blocking(control, move |control| backups::write(control, &name)).await);
+        }
+        Command::Backups(_, reply) => say(reply, blocking(control, backups::list).await),
+        Command::CompareBackup(_, name, reply) => {
+            say(reply, blocking(control, move |control| restoring::compare(control, &name)).await);
+        }
+        Command::Restore(_, actor, name, reply) => {
+            say(reply, restoring::restore(control, actor, name).await);
+        }
+        Command::Audit(_, entry, reply) => {
+            let draft = Draft { entry: Some(entry), ..Draft::default() };
+            say(reply, control.changes.submit(Actor::System, move |_| Ok(draft)).await);
+        }
+        Command::Restart(_, actor, reply) => {
+            tracing::info!(target: "control", %actor, "restart asked for");
+            say(reply, Ok(()));
+            control.config.shutdown.ask(Ending::Restart);
+        }
+    }
+}
+
+/// Files are read and written where no request waits for them.
+pub(crate) async fn blocking<T: Send + 'static>(
+    control: &Arc<Inner>,
+    work: impl FnOnce(&Inner) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let control = Arc::clone(control);
+    let done = tokio::task::spawn_blocking(move || work(&control)).await;
+    done.unwrap_or_else(|error| Err(Problem::new(Code::Internal, format!("the work ended early: {error}"))))
+}
