@@ -1,6 +1,7 @@
 //! The harness: the real daemon with a state of its own, a real upstream, waits that say what they wait for.
 
 pub mod daemon;
+pub mod ops;
 pub mod upstream;
 pub mod wait;
 
