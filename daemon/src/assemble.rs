@@ -39,6 +39,7 @@ pub(crate) struct House {
     pub(crate) shutdown: Shutdown,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) data: DataPlane,
+    pub(crate) control: Control,
     pub(crate) server: ServerHandle,
     pub(crate) ops: Ops,
     pub(crate) tasks: TaskGroup,
@@ -95,7 +96,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =
-        control_config(&settings, signing_keys, &store, (clock.clone(), shutdown.clone()))?;
+        control_config(&settings, signing_keys, &store, (clock.clone(), &shutdown, &telemetry))?;
     config.audit_floor = trail.last_seq();
     let control = Control::start(config, store.clone(), publisher).await.map_err(told)?;
     let (door, commands) = ControlHandle::door();
@@ -121,6 +122,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         shutdown,
         telemetry,
         data,
+        control,
         server,
         ops,
         tasks,
@@ -182,6 +184,13 @@ fn keys(settings: &Settings) -> anyhow::Result<Vec<TokenKey>> {
     if signing.expose() == encryption.expose() {
         return Err(anyhow!("keys/signing.key equals keys/encryption.key; expected two different keys"));
     }
+    if !settings.signing_keys.is_empty() {
+        let listed = settings.signing_keys.iter().map(|key| TokenKey {
+            kid: key.kid.clone(),
+            secret: Secret::new(key.secret.expose().clone().into_bytes()),
+        });
+        return Ok(listed.collect());
+    }
     let previous = settings.signing_key_previous.clone();
     Ok(std::iter::once(signing).chain(previous).map(token_key).collect())
 }
@@ -196,7 +205,7 @@ fn control_config(
     settings: &Settings,
     signing_keys: Vec<TokenKey>,
     store: &Store,
-    (clock, shutdown): (Clock, Shutdown),
+    (clock, shutdown, telemetry): (Clock, &Shutdown, &Arc<Telemetry>),
 ) -> anyhow::Result<(ControlConfig, Option<Secret<String>>)> {
     let empty = store.scan("users")?.is_empty();
     let made = (empty && settings.admin_password.is_none()).then(|| Secret::new(secrets::random_text(24)));
@@ -225,10 +234,17 @@ fn control_config(
         audit_floor: 0,
         backups: settings.data_dir.join("backups"),
         settings_file: settings.file.clone(),
-        shutdown,
+        shutdown: shutdown.clone(),
+        telemetry: Arc::clone(telemetry),
         clock,
     };
     Ok((config, made))
+}
+
+/// What control is to work with after the settings were read anew.
+pub(crate) fn reloaded(house: &House, new: &Settings) -> anyhow::Result<ControlConfig> {
+    let ports = (Clock::System, &house.shutdown, &house.telemetry);
+    control_config(new, keys(new)?, &house.store, ports).map(|(config, _)| config)
 }
 
 fn limits(settings: &Settings) -> GatewayLimits {

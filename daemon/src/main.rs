@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     if arguments.print_config_docs {
         return said(&settings::table::document());
     }
-    let (merged, checked) = match load(&arguments) {
+    let (merged, checked, inputs) = match load(&arguments) {
         Ok(loaded) => loaded,
         Err(problems) => return refused(exit::CONFIG, &problems),
     };
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
     let outcome = match arguments.command {
         Some(Verb::Store(verb)) => store_cli::run(&verb, &checked),
-        None => run::run(checked, arguments.demo),
+        None => run::run(checked, inputs, arguments.demo),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     }
 }
 
-type Loaded = (settings::Merged, settings::checked::Settings);
+type Loaded = (settings::Merged, settings::checked::Settings, settings::Inputs);
 
 fn load(arguments: &Arguments) -> Result<Loaded, Vec<String>> {
     let mut flags = BTreeMap::new();
@@ -108,9 +108,10 @@ fn load(arguments: &Arguments) -> Result<Loaded, Vec<String>> {
         }
         flags.insert(name.to_owned(), value.to_owned());
     }
-    let (merged, file) = settings::merge(&settings::Inputs::from_process(flags, arguments.config.clone()))?;
+    let inputs = settings::Inputs::from_process(flags, arguments.config.clone());
+    let (merged, file) = settings::merge(&inputs)?;
     let checked = settings::checked::check(&merged, file)?;
-    Ok((merged, checked))
+    Ok((merged, checked, inputs))
 }
 
 fn said(text: &str) -> ExitCode {

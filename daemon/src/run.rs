@@ -1,8 +1,9 @@
 //! The daemon's life: start, signals, sd_notify, the phases of shutdown, restart in place.
 
 use crate::assemble::{self, House};
+use crate::demo;
 use crate::settings::checked::Settings;
-use crate::{demo, settings};
+use crate::settings::{self, Inputs};
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
 use gatehouse_corridor::shutdown::{Ending, Phase};
@@ -17,10 +18,11 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Runs until a signal or a runbook ends it; after [`Ending::Restart`] this process becomes the new one.
-pub(crate) fn run(settings: Settings, demo: bool) -> anyhow::Result<()> {
+/// `inputs` is where the settings came from, for reading them anew.
+pub(crate) fn run(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<()> {
     // Taken at the start: after an upgrade the path names the new binary, /proc/self/exe the old one.
     let binary = std::env::current_exe().context("finding the binary")?;
-    let (ending, listener) = actix_web::rt::System::new().block_on(live(settings, demo))?;
+    let (ending, listener) = actix_web::rt::System::new().block_on(live(settings, inputs, demo))?;
     match ending {
         Ending::Exit => Ok(()),
         Ending::Restart => Err(become_anew(binary, listener)),
@@ -43,7 +45,7 @@ fn become_anew(binary: PathBuf, listener: TcpListener) -> anyhow::Error {
     anyhow::Error::new(command.exec()).context("restarting in place")
 }
 
-async fn live(settings: Settings, demo: bool) -> anyhow::Result<(Ending, TcpListener)> {
+async fn live(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<(Ending, TcpListener)> {
     let mut signals = Signals::new()?;
     let house = assemble::assemble(settings).await?;
     if demo {
@@ -58,7 +60,7 @@ async fn live(settings: Settings, demo: bool) -> anyhow::Result<(Ending, TcpList
             _ = signals.terminate.recv() => house.shutdown.ask(Ending::Exit),
             _ = signals.interrupt.recv() => house.shutdown.ask(Ending::Exit),
             _ = signals.again.recv() => house.shutdown.ask(Ending::Restart),
-            _ = signals.hangup.recv() => reload(&house),
+            _ = signals.hangup.recv() => reload(&house, &inputs).await,
         }
     };
     end(house, ending).await
@@ -118,28 +120,35 @@ fn announce(house: &House) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// SIGHUP: reads the settings anew. What can change live does; the rest is named in the log.
-fn reload(house: &House) {
+/// SIGHUP: reads the settings anew. What can change live does; what differs and needs a restart is named in the log.
+async fn reload(house: &House, inputs: &Inputs) {
     let stamp = NotifyState::monotonic_usec_now();
     match &stamp {
         Ok(stamp) => notify(&[NotifyState::Reloading, stamp.clone()]),
         Err(_) => notify(&[NotifyState::Reloading]),
     }
-    let inputs =
-        settings::Inputs::from_process(std::collections::BTreeMap::new(), house.settings.file.clone());
-    let read = settings::merge(&inputs).and_then(|(merged, file)| settings::checked::check(&merged, file));
-    match read {
-        Ok(new) => match house.log_filter.set(&new.log_level) {
-            Ok(()) => {
-                tracing::info!(target: "run", log_level = new.log_level, "settings reloaded; all but log_level need a restart")
-            }
-            Err(error) => tracing::error!(target: "run", %error, "log level not changed"),
-        },
+    match reread(house, inputs).await {
+        Ok(waiting) if waiting.is_empty() => tracing::info!(target: "run", "settings reloaded"),
+        Ok(waiting) => {
+            tracing::warn!(target: "run", settings = waiting.join(", "), "settings reloaded; these differ and need a restart");
+        }
         Err(problems) => {
-            tracing::error!(target: "run", problems = problems.join("; "), "settings not reloaded")
+            tracing::error!(target: "run", problems = problems.join("; "), "settings not reloaded; the old ones stay");
         }
     }
     notify(&[NotifyState::Ready]);
+}
+
+/// Applies the settings as they are now; the names of those that wait for a restart.
+async fn reread(house: &House, inputs: &Inputs) -> Result<Vec<&'static str>, Vec<String>> {
+    let inputs = Inputs::from_process(inputs.flags.clone(), inputs.file.clone());
+    let (merged, file) = settings::merge(&inputs)?;
+    let new = settings::checked::check(&merged, file)?;
+    let one = |error: anyhow::Error| vec![format!("{error:#}")];
+    let config = assemble::reloaded(house, &new).map_err(one)?;
+    house.control.reload(config).await.map_err(|problem| vec![problem.detail])?;
+    house.log_filter.set(&new.log_level).map_err(one)?;
+    Ok(house.settings.needing_restart(&new))
 }
 
 async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {

@@ -3,6 +3,7 @@
 
 pub(crate) mod checked;
 pub(crate) mod secrets;
+pub(crate) mod signing;
 pub(crate) mod table;
 
 use std::collections::BTreeMap;

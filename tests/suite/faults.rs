@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// Kills in a row, as the promise is made for a hundred.
 const ROUNDS: usize = 100;
@@ -124,4 +125,57 @@ fn sigterm_ends_cleanly_and_sigusr2_restarts_in_place() {
     }
     signal("-TERM");
     assert_eq!(daemon.ended().unwrap(), 0);
+}
+
+/// Writers at the same time, and how long.
+const CROWD: usize = 64;
+const CROWD_SECS: u64 = 60;
+
+/// Writes one group again and again until the time is over; how often, and the longest wait.
+fn write_for(daemon: &Daemon, token: &str, name: &str, until: Instant) -> (usize, Duration) {
+    let path = format!("/platform/group/{name}");
+    let made = daemon.call("POST", "/platform/group", token, Some(json!({ "group_name": name }))).unwrap();
+    assert_eq!(made.0, 201, "{}", made.1);
+    let (mut count, mut longest) = (0, Duration::ZERO);
+    while Instant::now() < until {
+        let begun = Instant::now();
+        let change = json!({ "group_description": format!("{name} {count}") });
+        let (status, answer) = daemon.call("PUT", &path, token, Some(change)).unwrap();
+        assert_eq!(status, 200, "{answer}");
+        count += 1;
+        longest = longest.max(begun.elapsed());
+    }
+    (count, longest)
+}
+
+#[test]
+fn a_crowd_of_writers_never_hangs_and_a_backup_meanwhile_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), &[]).unwrap();
+    let token = daemon.login("admin", PASSWORD).unwrap();
+    let until = Instant::now() + Duration::from_secs(CROWD_SECS);
+    let wrote: Vec<(usize, Duration)> = std::thread::scope(|scope| {
+        let write = |number| {
+            let (daemon, token) = (&daemon, &token);
+            scope.spawn(move || write_for(daemon, token, &format!("crowd-{number}"), until))
+        };
+        let writers: Vec<_> = (0..CROWD).map(write).collect();
+        for _ in 0..3 {
+            let events = daemon.run("backup_now", json!({})).unwrap();
+            assert_eq!(events.last().unwrap()["state"], "done", "{events:?}");
+        }
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    assert!(
+        wrote.iter().all(|(count, longest)| *count > 10 && *longest < Duration::from_secs(5)),
+        "{wrote:?}"
+    );
+    drop(daemon);
+    let daemon = Daemon::start(folder.path(), &[]).unwrap();
+    let token = daemon.login("admin", PASSWORD).unwrap();
+    for (number, (count, _)) in wrote.iter().enumerate() {
+        let (_, group) =
+            daemon.call("GET", &format!("/platform/group/crowd-{number}"), &token, None).unwrap();
+        assert_eq!(group["group_description"], format!("crowd-{number} {}", count - 1));
+    }
 }

@@ -138,6 +138,10 @@ fn a_rate_limit_holds() {
     assert_eq!(daemon.call("PUT", "/platform/user/ana", &admin, Some(limit.clone())).unwrap().0, 200);
     let calls = [(); 3].map(|()| daemon.call("GET", "/api/rest/shop/v1/echo", &ana, None).unwrap().0);
     assert_eq!(calls, [200, 200, 429]);
+    assert_eq!(daemon.call("DELETE", "/api/caches", &ana, None).unwrap().1["error_code"], "GTW008");
+    let (status, cleared) = daemon.call("DELETE", "/api/caches", &admin, None).unwrap();
+    assert_eq!((status, &cleared["message"]), (200, &json!("All caches cleared")));
+    assert_eq!(daemon.call("GET", "/api/rest/shop/v1/echo", &ana, None).unwrap().0, 200, "counted anew");
     let (status, body) = daemon.call("PUT", "/platform/user/ana", &ana, Some(limit)).unwrap();
     assert_eq!((status, &body["error_code"]), (403, &json!("USR023")), "nobody raises their own limits");
 }

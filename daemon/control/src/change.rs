@@ -15,6 +15,7 @@ use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::tables::{AUDIT_KEY, REVISION_KEY, TABLES, outbox_key};
 use gatehouse_store::{Batch, Store, StoreError};
 use serde_json::Value;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -32,10 +33,16 @@ pub(crate) struct Draft {
     pub(crate) detail: Value,
     /// A record made elsewhere, instead of one about these rows.
     pub(crate) entry: Option<AuditEntry>,
+    /// Makes a revision though no row changes: what the snapshot is compiled with has changed.
+    republish: bool,
 }
 
 /// The data plane is told nothing of this table, so a change in it alone makes no revision.
 const UNPUBLISHED: &str = "sessions";
+
+fn published(draft: &Draft) -> bool {
+    draft.rows.iter().any(|(table, ..)| *table != UNPUBLISHED)
+}
 
 impl Draft {
     pub(crate) fn new(action: &'static str, object: impl Into<String>) -> Self {
@@ -52,6 +59,11 @@ impl Draft {
         self
     }
 
+    /// A record alone, made elsewhere.
+    pub(crate) fn record(entry: AuditEntry) -> Self {
+        Self { entry: Some(entry), ..Self::default() }
+    }
+
     pub(crate) fn detail(mut self, detail: Value) -> Self {
         self.detail = detail;
         self
@@ -60,9 +72,17 @@ impl Draft {
 
 type Make = Box<dyn FnOnce(&State) -> Result<Draft, Problem> + Send>;
 
+/// What is not a row and yet part of the snapshot.
+enum Configure {
+    Settings(Compiler),
+    Counters,
+}
+
 struct Job {
     actor: Actor,
     make: Make,
+    /// What the snapshot is compiled with from this job on.
+    configure: Option<Configure>,
     answer: oneshot::Sender<Result<Revision, Problem>>,
 }
 
@@ -109,9 +129,31 @@ impl Changes {
         actor: Actor,
         make: impl FnOnce(&State) -> Result<Draft, Problem> + Send + 'static,
     ) -> Result<Revision, Problem> {
+        self.enqueue(actor, Box::new(make), None).await
+    }
+
+    /// Compiles with other settings from now on, and publishes with them.
+    pub(crate) async fn configure(&self, config: &ControlConfig) -> Result<Revision, Problem> {
+        let make = |_: &State| Ok(Draft { republish: true, ..Draft::new("settings.reload", "appliance") });
+        let configure = Configure::Settings(Compiler::new(config));
+        self.enqueue(Actor::System, Box::new(make), Some(configure)).await
+    }
+
+    /// Lets rate limits begin anew and forgets what the data plane remembers of credentials.
+    pub(crate) async fn clear_caches(&self, actor: Actor) -> Result<Revision, Problem> {
+        let make = |_: &State| Ok(Draft { republish: true, ..Draft::new("caches.clear", "appliance") });
+        self.enqueue(actor, Box::new(make), Some(Configure::Counters)).await
+    }
+
+    async fn enqueue(
+        &self,
+        actor: Actor,
+        make: Make,
+        configure: Option<Configure>,
+    ) -> Result<Revision, Problem> {
         let gone = || Problem::new(Code::ShuttingDown, "the daemon is shutting down");
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { actor, make: Box::new(make), answer }).await.map_err(|_| gone())?;
+        self.jobs.send(Job { actor, make, configure, answer }).await.map_err(|_| gone())?;
         let revision = answered.await.map_err(|_| gone())??;
         let wait = Duration::from_millis(ACKNOWLEDGE_WAIT_MILLIS);
         if tokio::time::timeout(wait, self.publisher.acknowledged(revision)).await.is_err() {
@@ -129,30 +171,44 @@ struct Worker {
     clock: Clock,
 }
 
-type Waiting = Vec<(oneshot::Sender<Result<Revision, Problem>>, Revision)>;
+/// Who waits for the commit, and what they hear when it is done: a revision, or a refusal that rests on drafts
+/// before it in the group.
+type Waiting = Vec<(oneshot::Sender<Result<Revision, Problem>>, Result<Revision, Problem>)>;
 
 impl Worker {
-    fn work(self, mut queue: mpsc::Receiver<Job>) {
+    fn work(mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.blocking_recv() {
             let mut state = State::clone(&self.shared.load());
             let mut batch = Batch::default();
             let mut waiting = Waiting::new();
-            let mut next = Some(first);
-            while let Some(job) = next {
+            let (mut next, before) = (Some(first), self.compiler.clone());
+            while let Some(mut job) = next {
+                match job.configure.take() {
+                    Some(Configure::Settings(new)) => {
+                        let counters = self.compiler.counters;
+                        self.compiler = new;
+                        self.compiler.counters = counters;
+                    }
+                    Some(Configure::Counters) => self.compiler.counters += 1,
+                    None => {}
+                }
                 self.draft(job, &mut state, &mut batch, &mut waiting);
                 next = if waiting.len() < GROUP_DRAFTS { queue.try_recv().ok() } else { None };
             }
-            if !waiting.is_empty() {
-                self.commit(state, batch, waiting);
+            if !waiting.is_empty() && !self.commit(state, batch, waiting) {
+                // Settings whose change is not on the disk do not hold either.
+                self.compiler = before;
             }
         }
     }
 
     /// Makes one draft part of the group, or answers why not; the state stays as it was then.
     fn draft(&self, job: Job, state: &mut State, batch: &mut Batch, waiting: &mut Waiting) {
-        let drafted = (job.make)(state).and_then(|draft| {
+        let made = catch_unwind(AssertUnwindSafe(|| (job.make)(state)));
+        let made = made.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "the change could not be made")));
+        let drafted = made.and_then(|draft| {
             let mut after = state.clone();
-            after.revision.0 += u64::from(draft.rows.iter().any(|(table, ..)| *table != UNPUBLISHED));
+            after.revision.0 += u64::from(draft.republish || published(&draft));
             let mut writes = Batch::default();
             for (table, key, row) in &draft.rows {
                 apply(&mut after, &mut writes, table, key, row.as_ref())?;
@@ -179,25 +235,46 @@ impl Worker {
             Ok((after, writes)) => {
                 *state = after;
                 batch.ops.extend(writes.ops);
-                waiting.push((job.answer, state.revision));
+                waiting.push((job.answer, Ok(state.revision)));
             }
             // The asker may have gone.
-            Err(problem) => drop(job.answer.send(Err(problem))),
+            Err(problem) if waiting.is_empty() => drop(job.answer.send(Err(problem))),
+            Err(problem) => waiting.push((job.answer, Err(problem))),
         }
     }
 
-    fn commit(&self, state: State, mut batch: Batch, waiting: Waiting) {
+    /// Whether it is on the disk.
+    fn commit(&self, state: State, mut batch: Batch, waiting: Waiting) -> bool {
         batch.put("meta", REVISION_KEY, state.revision.to_string().into_bytes());
         batch.put("meta", AUDIT_KEY, state.audit.to_string().into_bytes());
-        let outcome = self.store.commit(batch).map_err(|error| error.problem());
+        let outcome = self.store.commit(batch);
+        if matches!(outcome, Err(StoreError::Io(_) | StoreError::Corrupt { .. })) {
+            self.reread();
+        }
+        let outcome = outcome.map_err(|error| error.problem());
         if outcome.is_ok() {
             if state.revision != self.shared.load().revision {
                 self.publish(&state);
             }
             self.shared.store(Arc::new(state));
         }
-        for (answer, revision) in waiting {
-            drop(answer.send(outcome.clone().map(|()| revision)));
+        for (answer, told) in waiting {
+            drop(answer.send(outcome.clone().and(told)));
+        }
+        outcome.is_ok()
+    }
+
+    /// A write that failed half-way may be there or not: what the store holds now is what counts.
+    fn reread(&self) {
+        let known = self.shared.load();
+        match load(&self.store, known.audit) {
+            Ok(state) if state.revision != known.revision => {
+                tracing::warn!(target: "change", revision = %state.revision, "a change whose commit failed is there");
+                self.publish(&state);
+                self.shared.store(Arc::new(state));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(target: "change", %error, "the store cannot be read"),
         }
     }
 

@@ -31,7 +31,7 @@ fn say<T>(reply: Reply<T>, answer: Result<T, Problem>) {
 
 async fn obey(control: &Arc<Inner>, command: Command) {
     let state = control.changes.state();
-    let now_ms = control.config.clock.unix_ms();
+    let now_ms = control.clock.unix_ms();
     match command {
         Command::Revision(_, reply) => say(reply, Ok(state.revision)),
         Command::Routes(_, reply) => say(reply, Ok(entities::routes(&state))),
@@ -53,13 +53,12 @@ async fn obey(control: &Arc<Inner>, command: Command) {
             say(reply, restoring::restore(control, actor, name).await);
         }
         Command::Audit(_, entry, reply) => {
-            let draft = Draft { entry: Some(entry), ..Draft::default() };
-            say(reply, control.changes.submit(Actor::System, move |_| Ok(draft)).await);
+            say(reply, control.changes.submit(Actor::System, move |_| Ok(Draft::record(entry))).await);
         }
         Command::Restart(_, actor, reply) => {
             tracing::info!(target: "control", %actor, "restart asked for");
             say(reply, Ok(()));
-            control.config.shutdown.ask(Ending::Restart);
+            control.config().shutdown.ask(Ending::Restart);
         }
     }
 }

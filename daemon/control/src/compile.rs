@@ -13,6 +13,8 @@ use gatehouse_corridor::snapshot::{
 pub(crate) struct Compiler {
     token_keys: Vec<TokenKey>,
     limits: GatewayLimits,
+    /// How often counters were set back since the start.
+    pub(crate) counters: u64,
     enforce_admin_subscription: bool,
 }
 
@@ -21,6 +23,7 @@ impl Compiler {
         Self {
             token_keys: config.signing_keys.clone(),
             limits: config.limits.clone(),
+            counters: 0,
             enforce_admin_subscription: config.enforce_admin_subscription,
         }
     }
@@ -38,6 +41,7 @@ pub(crate) fn compile(compiler: &Compiler, state: &State) -> Snapshot {
         revoked_tokens: keyed("revoked"),
         ended_sessions: Vec::new(),
         limits: compiler.limits.clone(),
+        counters: compiler.counters,
     }
 }
 

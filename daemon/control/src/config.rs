@@ -4,7 +4,9 @@ use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{GatewayLimits, TokenKey};
+use gatehouse_corridor::telemetry::Telemetry;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The first administrator.
 #[derive(Debug, Clone)]
@@ -79,6 +81,8 @@ pub struct ControlConfig {
     pub settings_file: Option<PathBuf>,
     /// How a restart is asked for.
     pub shutdown: Shutdown,
+    /// The data plane's counters, for the status page.
+    pub telemetry: Arc<Telemetry>,
     /// Time.
     pub clock: Clock,
 }

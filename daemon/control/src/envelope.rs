@@ -34,7 +34,7 @@ pub(crate) fn answer(
     request: &HttpRequest,
     outcome: Result<Reply, Problem>,
 ) -> HttpResponse {
-    let strict = control.config.strict_envelope;
+    let strict = control.config().strict_envelope;
     let (status, body) = match outcome {
         Ok(Reply::Data(status, data)) if strict => (200, strict_data(status, data)),
         Ok(Reply::Data(status, data)) => (status, data),

@@ -16,8 +16,10 @@ pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
+use arc_swap::ArcSwap;
 use change::Changes;
 use gatehouse_common::problem::Problem;
+use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::Store;
 use std::sync::Arc;
@@ -29,10 +31,19 @@ use subjects::sessions::LoginLimiter;
 pub struct Control(Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) config: ControlConfig,
+    config: ArcSwap<ControlConfig>,
+    pub(crate) clock: Clock,
+    pub(crate) started_unix_ms: i64,
     pub(crate) changes: Changes,
     pub(crate) hasher: Hasher,
     pub(crate) logins: LoginLimiter,
+}
+
+impl Inner {
+    /// The settings as they are now.
+    pub(crate) fn config(&self) -> Arc<ControlConfig> {
+        self.config.load_full()
+    }
 }
 
 impl std::fmt::Debug for Control {
@@ -50,8 +61,21 @@ impl Control {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
         let changes = Changes::start(&config, store, publisher)?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
-        let logins = LoginLimiter::new(config.login_limit);
-        Ok(Self(Arc::new(Inner { config, changes, hasher, logins })))
+        let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
+        let logins = LoginLimiter::default();
+        let started_unix_ms = clock.unix_ms();
+        Ok(Self(Arc::new(Inner { config, clock, started_unix_ms, changes, hasher, logins })))
+    }
+
+    /// Takes new settings: lives of tokens, keys, limits, cookies, envelope. Cost and number of password hashes stay
+    /// as they were at the start. Answers when the data plane serves them.
+    ///
+    /// # Errors
+    /// What keeps the change from the disk; the old settings stay then.
+    pub async fn reload(&self, config: ControlConfig) -> Result<(), Problem> {
+        self.0.changes.configure(&config).await?;
+        self.0.config.store(Arc::new(config));
+        Ok(())
     }
 
     /// Mounts the management surface.

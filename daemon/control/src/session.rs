@@ -54,8 +54,8 @@ pub(crate) fn caller(control: &Inner, request: &HttpRequest) -> Result<Caller, P
     let unauthorized = || detail(401, "Unauthorized");
     let token = credential(request).ok_or_else(unauthorized)?;
     let state = control.changes.state();
-    let now = control.config.clock.unix_ms();
-    let claims = tokens::verify(&control.config, &state, &token, now).ok_or_else(unauthorized)?;
+    let now = control.clock.unix_ms();
+    let claims = tokens::verify(&control.config(), &state, &token, now).ok_or_else(unauthorized)?;
     let user = state.get("users", &claims.sub).cloned().ok_or_else(unauthorized)?;
     Ok(Caller { name: claims.sub.clone(), user, claims, state, source: source(request) })
 }

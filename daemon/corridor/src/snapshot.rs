@@ -156,6 +156,8 @@ pub struct Snapshot {
     pub ended_sessions: Vec<String>,
     /// Bounds.
     pub limits: GatewayLimits,
+    /// Grows when counters (rate limits) are to begin anew.
+    pub counters: u64,
 }
 
 /// Control's end of the door.

@@ -48,6 +48,7 @@ pub(crate) struct Who {
 #[derive(Default)]
 pub(crate) struct Prepared {
     pub(crate) revision: Revision,
+    counters: u64,
     pub(crate) limits: GatewayLimits,
     pub(crate) routes: HashMap<String, Route>,
     pub(crate) consumers: HashMap<String, Arc<Who>>,
@@ -122,8 +123,10 @@ fn pattern(uri: &str) -> String {
 }
 
 /// Compiles a snapshot. What [`check`] refuses is left out. Limiters of rates that did not change go on
-/// where they stood in the one before.
+/// where they stood in the one before, unless counters are to begin anew.
 pub(crate) fn prepare(snapshot: &Snapshot, before: &Prepared) -> Prepared {
+    let begin = Prepared::default();
+    let before = if before.counters == snapshot.counters { before } else { &begin };
     let order: Vec<String> = snapshot.apis.iter().map(Api::path).collect();
     let token_keys = snapshot
         .token_keys
@@ -132,6 +135,7 @@ pub(crate) fn prepare(snapshot: &Snapshot, before: &Prepared) -> Prepared {
         .collect();
     Prepared {
         revision: snapshot.revision,
+        counters: snapshot.counters,
         limits: snapshot.limits.clone(),
         routes: snapshot.apis.iter().map(|api| (api.path(), route(api))).collect(),
         consumers: snapshot.consumers.iter().map(|one| (one.id.0.clone(), who(one, before))).collect(),

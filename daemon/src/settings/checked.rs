@@ -1,6 +1,7 @@
 //! Merged text to typed settings; every problem at once, each naming its setting.
 
 use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
+use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
 use std::fmt::Display;
@@ -27,6 +28,7 @@ pub(crate) struct Settings {
     pub(crate) admin_password: Option<Secret<String>>,
     pub(crate) signing_key: Option<Secret<String>>,
     pub(crate) signing_key_previous: Option<Secret<String>>,
+    pub(crate) signing_keys: Vec<SigningKey>,
     pub(crate) encryption_key: Option<Secret<String>>,
     pub(crate) access_token_secs: i64,
     pub(crate) refresh_token_secs: i64,
@@ -48,6 +50,28 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Names of the settings that differ and are read at a start only.
+    pub(crate) fn needing_restart(&self, new: &Self) -> Vec<&'static str> {
+        let differs = [
+            ("listen", self.listen != new.listen),
+            ("data_dir", self.data_dir != new.data_dir),
+            ("runtime_dir", self.runtime_dir != new.runtime_dir),
+            ("host_name", self.host_name != new.host_name),
+            ("operators_group", self.operators_group != new.operators_group),
+            ("viewers_group", self.viewers_group != new.viewers_group),
+            ("workers", self.workers != new.workers),
+            ("log_format", self.log_json != new.log_json),
+            ("log_dir", self.log_dir != new.log_dir),
+            ("argon2", self.argon2 != new.argon2),
+            ("hash_threads", self.hash_threads != new.hash_threads),
+            ("drain_secs", self.drain != new.drain),
+            ("store_backend", self.store_backend != new.store_backend),
+        ];
+        differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
+    }
 }
 
 struct Reader<'a> {
@@ -116,6 +140,14 @@ impl Reader<'_> {
         text
     }
 
+    fn signing_keys(&mut self) -> Vec<SigningKey> {
+        let Some(text) = self.optional("signing_keys") else { return Vec::new() };
+        super::signing::keys(&text).unwrap_or_else(|why| {
+            self.problem("signing_keys", why);
+            Vec::new()
+        })
+    }
+
     fn key(&mut self, name: &str) -> Option<Secret<String>> {
         let text = self.optional(name)?;
         if let Some(why) = secrets::weakness(&text) {
@@ -153,6 +185,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         admin_password: r.optional("admin_password").map(Secret::new),
         signing_key: r.key("signing_key"),
         signing_key_previous: r.key("signing_key_previous"),
+        signing_keys: r.signing_keys(),
         encryption_key: r.key("encryption_key"),
         access_token_secs: r.number("access_token_secs", 30, 31_536_000),
         refresh_token_secs: r.number("refresh_token_secs", 60, 31_536_000),

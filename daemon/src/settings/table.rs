@@ -77,13 +77,15 @@ settings! {
     log_format "plain" [same("LOG_FORMAT")] => "plain or json.";
     log_dir "" [same("LOGS_DIR")] => "Folder of the log files; empty is `logs` in the data folder.";
     admin_username "admin" [same("BOOTSTRAP_ADMIN_USERNAME")] => "Name of the first administrator.";
-    admin_email "admin@localhost.localdomain" [same("DOORMAN_ADMIN_EMAIL")]
+    admin_email "admin@localhost.localdomain" [same("DOORMAN_ADMIN_EMAIL"), same("SEED_ADMIN_EMAIL")]
         => "E-mail address of the first administrator.";
-    admin_password "" [same("BOOTSTRAP_ADMIN_PASSWORD"), same("DOORMAN_ADMIN_PASSWORD")] true
+    admin_password "" [same("BOOTSTRAP_ADMIN_PASSWORD"), same("DOORMAN_ADMIN_PASSWORD"), same("SEED_ADMIN_PASSWORD")] true
         => "Password of the first administrator, at least 12 characters; empty makes one and prints it once.";
     signing_key "" [same("JWT_SECRET_KEY")] true
         => "Key that signs tokens, at least 32 characters; empty makes one on the first start.";
     signing_key_previous "" true => "Key that still verifies tokens during a rotation.";
+    signing_keys "" [same("JWT_KEYS")] true
+        => "JSON list of {kid, secret, active}: the active one signs, all verify; instead of the two above. HS256 only.";
     encryption_key "" [same("MEM_ENCRYPTION_KEY"), same("TOKEN_ENCRYPTION_KEY")] true
         => "Key for values encrypted at rest, at least 32 characters; empty makes one on the first start.";
     access_token_secs "1800" [

@@ -50,8 +50,8 @@ async fn login(
     request: HttpRequest,
     body: Result<Bytes, actix_web::Error>,
 ) -> HttpResponse {
-    let now_ms = control.config.clock.unix_ms();
-    let standing = control.logins.attempt(&source(&request), now_ms);
+    let now_ms = control.clock.unix_ms();
+    let standing = control.logins.attempt(control.config().login_limit, &source(&request), now_ms);
     let outcome = if standing.refused {
         Err(Problem::compat(429, "IP_RATE_LIMIT", "Too many login attempts from this address"))
     } else {
@@ -65,7 +65,7 @@ async fn login(
     let mut response = answer(&control, &request, outcome);
     limit_headers(&mut response, &standing, now_ms);
     if let Some(token) = token {
-        set_cookies(&control.config, &mut response, &token, control.config.access_ttl_secs);
+        set_cookies(&control.config(), &mut response, &token, control.config().access_ttl_secs);
     }
     response
 }
@@ -94,8 +94,8 @@ async fn attempt(
         return Err(refused("AUTH007", "User is not active"));
     }
     let sid = uuid::Uuid::new_v4().to_string();
-    let wanted = Wanted { sid: &sid, typ: "access", ttl_secs: control.config.access_ttl_secs, now_ms };
-    let (token, claims) = tokens::issue(&control.config, &state, &user, &wanted)?;
+    let wanted = Wanted { sid: &sid, typ: "access", ttl_secs: control.config().access_ttl_secs, now_ms };
+    let (token, claims) = tokens::issue(&control.config(), &state, &user, &wanted)?;
     let actor = Actor::User { name: claims.sub.clone(), source: source.to_owned() };
     let (session, source) = (claims.clone(), source.to_owned());
     let listed = control
@@ -165,18 +165,18 @@ async fn refresh(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
     let outcome = outcome.map(|token| Reply::Data(200, json!({ "refresh_token": token })));
     let mut response = answer(&control, &request, outcome);
     if let Some(token) = token {
-        set_cookies(&control.config, &mut response, &token, control.config.refresh_ttl_secs);
+        set_cookies(&control.config(), &mut response, &token, control.config().refresh_ttl_secs);
     }
     response
 }
 
 async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Problem> {
     let refused = || Problem::compat(401, "AUTH003", "Unable to refresh the token");
-    let now_ms = control.config.clock.unix_ms();
+    let now_ms = control.clock.unix_ms();
     let token = credential(request).ok_or_else(refused)?;
     let state = control.changes.state();
-    let old = tokens::decode(&control.config, &token, now_ms).ok_or_else(refused)?;
-    let live = tokens::verify(&control.config, &state, &token, now_ms).is_some();
+    let old = tokens::decode(&control.config(), &token, now_ms).ok_or_else(refused)?;
+    let live = tokens::verify(&control.config(), &state, &token, now_ms).is_some();
     if old.typ == "refresh" {
         spend(control, request, &old, now_ms).await?;
         // Spent here for the first time, or the session would have ended with it.
@@ -185,8 +185,9 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
         }
     }
     let user = state.get("users", &old.sub).filter(|_| live).ok_or_else(refused)?;
-    let wanted = Wanted { sid: &old.sid, typ: "refresh", ttl_secs: control.config.refresh_ttl_secs, now_ms };
-    let (token, fresh) = tokens::issue(&control.config, &state, user, &wanted)?;
+    let wanted =
+        Wanted { sid: &old.sid, typ: "refresh", ttl_secs: control.config().refresh_ttl_secs, now_ms };
+    let (token, fresh) = tokens::issue(&control.config(), &state, user, &wanted)?;
     let actor = Actor::User { name: fresh.sub.clone(), source: source(request) };
     let object = format!("user/{}", fresh.sub);
     let make = move |state: &State| Ok(sessions::extend(Draft::new("session.extend", object), state, &fresh));
@@ -196,7 +197,7 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
 /// Spends a refresh token; decided inside the draft, so that of two that come at once the second ends the
 /// session, as any second use does.
 async fn spend(control: &Inner, request: &HttpRequest, old: &Claims, now_ms: i64) -> Result<(), Problem> {
-    let ends = session_ends(&control.config, now_ms);
+    let ends = session_ends(&control.config(), now_ms);
     let actor = Actor::User { name: old.sub.clone(), source: source(request) };
     let old = old.clone();
     let make = move |state: &State| {
@@ -229,7 +230,7 @@ async fn invalidate(control: Data<Inner>, request: HttpRequest) -> HttpResponse 
     let done = outcome.is_ok();
     let mut response = answer(&control, &request, outcome);
     for name in [COOKIE, "csrf_token"] {
-        let gone = cookie(&control.config, name, String::new(), 0);
+        let gone = cookie(&control.config(), name, String::new(), 0);
         if done && let Err(error) = response.add_cookie(&gone) {
             tracing::error!(target: "authorization", %error, "cookie not removed");
         }
@@ -240,8 +241,8 @@ async fn invalidate(control: Data<Inner>, request: HttpRequest) -> HttpResponse 
 /// Logging out ends the session: its refresh tokens too.
 async fn log_out(control: &Inner, request: &HttpRequest) -> Outcome {
     let caller = caller(control, request).map_err(coded)?;
-    let now_ms = control.config.clock.unix_ms();
-    let ends = session_ends(&control.config, now_ms);
+    let now_ms = control.clock.unix_ms();
+    let ends = session_ends(&control.config(), now_ms);
     let (name, claims) = (caller.name.clone(), caller.claims.clone());
     let make = move |state: &State| {
         let draft = sweep(Draft::new("session.end", format!("user/{name}")), state, now_ms);

@@ -85,7 +85,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         ("name".to_owned(), json!(name)),
         ("prefix".to_owned(), json!(prefix)),
         ("hash".to_owned(), json!(hex::encode(Sha256::digest(secret.as_bytes())))),
-        ("created_unix_ms".to_owned(), json!(control.config.clock.unix_ms())),
+        ("created_unix_ms".to_owned(), json!(control.clock.unix_ms())),
     ]);
     let mut made = shown(&id, &row);
     let make = move |state: &State| {
@@ -112,7 +112,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
     let caller = caller(control, request)?;
     let missing = || -> Problem { detail(404, "API key not found") };
     let id = part(request, "id").to_owned();
-    let (who, now_ms) = (Who::from(&caller), control.config.clock.unix_ms());
+    let (who, now_ms) = (Who::from(&caller), control.clock.unix_ms());
     let make = move |state: &State| {
         let key = state.get("keys", &id).filter(|row| may(state, &who, row.text("username")));
         let mut row = Row::clone(key.ok_or_else(missing)?);

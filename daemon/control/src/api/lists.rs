@@ -13,7 +13,7 @@ pub(crate) fn page(
     plural: &str,
     rows: Vec<Value>,
 ) -> Result<Value, Problem> {
-    let most = control.config.page_size_max;
+    let most = control.config().page_size_max;
     let number = |name: &str, default: usize| {
         let text = request
             .query_string()

@@ -107,7 +107,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     }
     row.insert("password_hash".to_owned(), json!(control.hasher.hash(password).await?));
     // An earlier user of this name may have left tokens that have not expired.
-    row.insert("token_epoch".to_owned(), json!(control.config.clock.unix_ms()));
+    row.insert("token_epoch".to_owned(), json!(control.clock.unix_ms()));
     let admin = caller.is_admin();
     let make = move |state: &State| {
         if !admin && is_admin(state, row.text("role")) {

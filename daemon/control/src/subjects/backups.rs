@@ -25,7 +25,7 @@ pub(crate) fn path(control: &Inner, name: &str) -> Result<PathBuf, Problem> {
         let text = format!("backup {name:?}: expected letters, digits, '-', '_' and '.', ending in {ENDING}");
         return Err(Problem::new(Code::BadInput, text).at("backup"));
     }
-    Ok(control.config.backups.join(name))
+    Ok(control.config().backups.join(name))
 }
 
 /// What went wrong, with the file it went wrong with.
@@ -36,7 +36,7 @@ pub(crate) fn failed(path: &Path, error: StoreError) -> Problem {
 
 /// The settings file's text, if there is one.
 pub(crate) fn settings(control: &Inner) -> Result<Option<String>, Problem> {
-    let Some(path) = &control.config.settings_file else { return Ok(None) };
+    let Some(path) = &control.config().settings_file else { return Ok(None) };
     std::fs::read_to_string(path).map(Some).map_err(|error| failed(path, error.into()))
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn rows(state: &State) -> impl Iterator<Item = Row> {
 /// Writes a backup beside its place, syncs it, and only then gives it its name.
 pub(crate) fn write(control: &Inner, name: &str) -> Result<Backup, Problem> {
     let path = path(control, name)?;
-    let folder = &control.config.backups;
+    let folder = &control.config().backups;
     let problem = |error: std::io::Error| failed(&path, error.into());
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(problem)?;
     if path.exists() {
@@ -63,7 +63,7 @@ pub(crate) fn write(control: &Inner, name: &str) -> Result<Backup, Problem> {
     let settings = settings(control)?;
     let settings = settings.map(|text| (archive::SETTINGS.to_owned(), "file".to_owned(), json!(text)));
     let beside = path.with_extension("partial");
-    let now_ms = control.config.clock.unix_ms();
+    let now_ms = control.clock.unix_ms();
     let written = (|| -> Result<ArchiveInfo, StoreError> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         let mut out = BufWriter::new(file);
@@ -92,7 +92,7 @@ fn described(path: &Path, info: ArchiveInfo) -> Result<Backup, StoreError> {
 
 /// The backups, newest first; what cannot be read as one is passed over.
 pub(crate) fn list(control: &Inner) -> Result<Vec<Backup>, Problem> {
-    let folder = &control.config.backups;
+    let folder = &control.config().backups;
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -24,7 +24,7 @@ fn unknown(consumer: &ConsumerId) -> Problem {
 
 /// Revokes; answers when the data plane refuses what was revoked.
 pub(crate) async fn revoke(control: &Inner, actor: Actor, consumer: &ConsumerId) -> Result<Revoked, Problem> {
-    let (now_ms, consumer) = (control.config.clock.unix_ms(), consumer.clone());
+    let (now_ms, consumer) = (control.clock.unix_ms(), consumer.clone());
     let counted = Arc::new(OnceLock::new());
     let told = Arc::clone(&counted);
     let make = move |state: &State| {
@@ -66,7 +66,7 @@ pub(crate) fn probe_token(control: &Inner, consumer: &ConsumerId) -> Result<Secr
     let mut earlier = Row::clone(user);
     earlier.insert("token_epoch".to_owned(), before);
     let sid = uuid::Uuid::new_v4().to_string();
-    let now_ms = control.config.clock.unix_ms();
+    let now_ms = control.clock.unix_ms();
     let wanted = tokens::Wanted { sid: &sid, typ: "access", ttl_secs: PROBE_SECS, now_ms };
-    tokens::issue(&control.config, &state, &earlier, &wanted).map(|(token, _)| Secret::new(token))
+    tokens::issue(&control.config(), &state, &earlier, &wanted).map(|(token, _)| Secret::new(token))
 }

@@ -12,8 +12,8 @@ use std::sync::{PoisonError, RwLock};
 const ADDRESSES: usize = 10_000;
 
 /// Fixed windows per address, aligned to the epoch (spec/doorman.md 2.5).
+#[derive(Default)]
 pub(crate) struct LoginLimiter {
-    limit: LoginLimit,
     counts: RwLock<HashMap<String, (i64, u64)>>,
 }
 
@@ -27,13 +27,9 @@ pub(crate) struct Standing {
 }
 
 impl LoginLimiter {
-    pub(crate) fn new(limit: LoginLimit) -> Self {
-        Self { limit, counts: RwLock::default() }
-    }
-
     /// Counts an attempt.
-    pub(crate) fn attempt(&self, address: &str, now_ms: i64) -> Standing {
-        let window_secs = i64::try_from(self.limit.window_secs.max(1)).unwrap_or(i64::MAX);
+    pub(crate) fn attempt(&self, limit: LoginLimit, address: &str, now_ms: i64) -> Standing {
+        let window_secs = i64::try_from(limit.window_secs.max(1)).unwrap_or(i64::MAX);
         let window = now_ms / 1_000 / window_secs;
         let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
         if counts.len() >= ADDRESSES {
@@ -45,10 +41,10 @@ impl LoginLimiter {
         }
         entry.1 += 1;
         Standing {
-            limit: self.limit.per_window,
-            remaining: self.limit.per_window.saturating_sub(entry.1),
+            limit: limit.per_window,
+            remaining: limit.per_window.saturating_sub(entry.1),
             reset: (window + 1) * window_secs,
-            refused: !self.limit.disabled && entry.1 > self.limit.per_window,
+            refused: !limit.disabled && entry.1 > limit.per_window,
         }
     }
 }
@@ -106,9 +102,10 @@ mod tests {
 
     #[test]
     fn a_window_opens_anew() {
-        let limiter = LoginLimiter::new(LoginLimit { per_window: 2, window_secs: 10, disabled: false });
-        let refused = |now_ms| limiter.attempt("a", now_ms).refused;
+        let limit = LoginLimit { per_window: 2, window_secs: 10, disabled: false };
+        let limiter = LoginLimiter::default();
+        let refused = |now_ms| limiter.attempt(limit, "a", now_ms).refused;
         assert_eq!([refused(0), refused(1), refused(2), refused(10_000)], [false, false, true, false]);
-        assert!(!limiter.attempt("b", 3).refused);
+        assert!(!limiter.attempt(limit, "b", 3).refused);
     }
 }
