@@ -3,6 +3,7 @@
 use cargo_metadata::{DependencyKind, MetadataCommand};
 use gatehouse_tests::root;
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 type Edges = BTreeMap<String, BTreeSet<String>>;
 
@@ -91,6 +92,58 @@ fn every_dependency_has_its_reason() {
     assert!(unused.is_empty(), "declared and used by nobody: {unused:?}");
     let missing: Vec<_> = used.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
     assert!(missing.is_empty(), "without a reason in ARCHITECTURE.md: {missing:?}");
+}
+
+/// Whether a line has the words, and not as the end of a longer one.
+fn says(line: &str, words: &str) -> bool {
+    line.match_indices(words).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+}
+
+/// Sources that use words which the table of `words | only in | reason` gives to others.
+fn misplaced(rules: &[Vec<String>], sources: &[(String, String)]) -> Vec<String> {
+    let mut found = Vec::new();
+    for row in rules {
+        let allowed = names(&row[1]);
+        for (file, text) in sources.iter().filter(|(file, _)| !allowed.contains(file)) {
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            if code.into_iter().any(|line| says(line, &row[0])) {
+                found.push(format!("{file} may not use {}: {}", row[0], row[2]));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn files_keep_to_their_words() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let rules = table(&text, "files");
+    assert!(!rules.is_empty(), "the table stands between its markers");
+    let listed =
+        Command::new("git").args(["ls-files", "common", "daemon"]).current_dir(root()).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let read = |file: &str| (file.to_owned(), std::fs::read_to_string(root().join(file)).unwrap_or_default());
+    let sources: Vec<_> = listed.lines().filter(|file| file.ends_with(".rs")).map(read).collect();
+    for row in &rules {
+        let files = names(&row[1]);
+        let missing: Vec<_> =
+            files.iter().filter(|file| !sources.iter().any(|(name, _)| name == *file)).collect();
+        assert!(missing.is_empty(), "{}: no such file: {missing:?}", row[0]);
+    }
+    let found = misplaced(&rules, &sources);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_misplaced_word_is_found() {
+    let rules = vec![vec!["sled::".to_owned(), "a.rs".to_owned(), "one file".to_owned()]];
+    let source = |file: &str, text: &str| (file.to_owned(), text.to_owned());
+    let sources = [
+        source("a.rs", "sled::open()"),
+        source("b.rs", "let db = sled::open();"),
+        source("c.rs", "// sled::\nbobsled::go()"),
+    ];
+    assert_eq!(misplaced(&rules, &sources), ["b.rs may not use sled::: one file"]);
 }
 
 #[test]
