@@ -104,12 +104,13 @@ fn watchdog(house: &House) {
 fn announce(house: &House) -> anyhow::Result<()> {
     let settings = &house.settings;
     let mut text = format!("gatehoused {} listens on http://{}\n", env!("CARGO_PKG_VERSION"), house.address);
-    if let Some(password) = &house.made_password {
-        text.push_str(&format!(
-            "administrator: {}   password (shown once): {}\n",
-            settings.admin_username,
-            password.expose()
-        ));
+    let password = match (&house.password_file, &house.made_password) {
+        (Some(path), _) => Some(format!("password in: {}", path.display())),
+        (None, Some(password)) => Some(format!("password (shown once): {}", password.expose())),
+        (None, None) => None,
+    };
+    if let Some(password) = password {
+        text.push_str(&format!("administrator: {}   {password}\n", settings.admin_username));
     }
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.

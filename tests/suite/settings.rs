@@ -1,6 +1,7 @@
 //! The command line: `--check`, exit codes, secrets kept out of sight.
 
-use gatehouse_tests::daemon::command;
+use gatehouse_tests::daemon::{Daemon, command};
+use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
 fn check_prints_sources_and_hides_secrets() {
@@ -25,4 +26,14 @@ fn a_wrong_setting_exits_with_78_and_a_wrong_flag_with_64() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(part), "{arguments:?}: {said}");
     }
+}
+
+#[test]
+fn a_made_password_is_left_in_a_file_when_nobody_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), &[("BOOTSTRAP_ADMIN_PASSWORD", "")]).unwrap();
+    let path = folder.path().join("admin-password");
+    let password = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    daemon.login("admin", password.trim()).unwrap();
 }
