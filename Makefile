@@ -1,6 +1,6 @@
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: run test release deb fuzz setup
+.PHONY: run test release deb test-package fuzz setup
 
 run:            ## build and start the appliance with a demo API
 	@packaging/run.sh
@@ -8,8 +8,11 @@ run:            ## build and start the appliance with a demo API
 release:        ## target/release/gatehoused
 	cargo build --release --locked -p gatehouse-daemon
 
-deb: release    ## ../gatehouse_*.deb
-	DEB_BUILD_OPTIONS=nocheck dpkg-buildpackage -us -uc -b -d
+deb:            ## target/deb/gatehouse_*.deb
+	@packaging/deb.sh
+
+test-package:   ## installs, upgrades, breaks and purges that .deb in a booted Debian of its own (root; a minute, three the first time)
+	@packaging/test-package.sh
 
 fuzz:           ## property tests of every parser, many more cases, about two minutes
 	PROPTEST_CASES=20000 cargo nextest run --locked --workspace --lib -E 'test(/panics|passes_loads|in_its_bucket/)'

@@ -21,9 +21,10 @@ use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
 use std::fs::DirBuilder;
+use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -48,6 +49,8 @@ pub(crate) struct House {
     pub(crate) log_filter: LogFilter,
     /// The administrator's password, if this start made it.
     pub(crate) made_password: Option<Secret<String>>,
+    /// Where it was left, if standard output is no terminal.
+    pub(crate) password_file: Option<PathBuf>,
 }
 
 /// The live log level.
@@ -98,6 +101,8 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let (mut config, made_password) =
         control_config(&settings, signing_keys, &store, (clock.clone(), &shutdown, &telemetry))?;
     config.audit_floor = trail.last_seq();
+    // Before the account exists: a crash in between makes a new password, it never loses one.
+    let password_file = leave_password(&settings.data_dir, made_password.as_ref())?;
     let control = Control::start(config, store.clone(), publisher).await.map_err(told)?;
     let (door, commands) = ControlHandle::door();
     control.serve(commands, &tasks);
@@ -130,6 +135,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         records,
         log_filter,
         made_password,
+        password_file,
     })
 }
 
@@ -144,6 +150,15 @@ fn ops_config(settings: &Settings, gateway: SocketAddr, clock: Clock) -> OpsConf
         gateway,
         clock,
     }
+}
+
+/// What a daemon without a terminal prints ends in a journal that many may read; the password goes to a
+/// file that only the daemon's user and root may.
+fn leave_password(data_dir: &Path, made: Option<&Secret<String>>) -> anyhow::Result<Option<PathBuf>> {
+    let Some(password) = made.filter(|_| !std::io::stdout().is_terminal()) else { return Ok(None) };
+    let path = data_dir.join("admin-password");
+    secrets::write(&path, &format!("{}\n", password.expose())).map_err(|error| anyhow!(error))?;
+    Ok(Some(path))
 }
 
 fn logging(settings: &Settings, log: &LogRing) -> anyhow::Result<LogFilter> {
@@ -306,6 +321,6 @@ fn serve(
 }
 
 /// Where the store lies.
-pub(crate) fn store_folder(data_dir: &Path) -> std::path::PathBuf {
+pub(crate) fn store_folder(data_dir: &Path) -> PathBuf {
     data_dir.join("store")
 }

@@ -17,6 +17,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// Until the accept thread has heard of a pause and the workers have taken what it accepted.
+const SETTLE: Duration = Duration::from_millis(100);
+/// How long the end waits for connections without a request in flight.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Runs until a signal or a runbook ends it; after [`Ending::Restart`] this process becomes the new one.
 /// `inputs` is where the settings came from, for reading them anew.
 pub(crate) fn run(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<()> {
@@ -106,12 +111,13 @@ fn watchdog(house: &House) {
 fn announce(house: &House) -> anyhow::Result<()> {
     let settings = &house.settings;
     let mut text = format!("gatehoused {} listens on http://{}\n", env!("CARGO_PKG_VERSION"), house.address);
-    if let Some(password) = &house.made_password {
-        text.push_str(&format!(
-            "administrator: {}   password (shown once): {}\n",
-            settings.admin_username,
-            password.expose()
-        ));
+    let password = match (&house.password_file, &house.made_password) {
+        (Some(path), _) => Some(format!("password in: {}", path.display())),
+        (None, Some(password)) => Some(format!("password (shown once): {}", password.expose())),
+        (None, None) => None,
+    };
+    if let Some(password) = password {
+        text.push_str(&format!("administrator: {}   {password}\n", settings.admin_username));
     }
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
@@ -153,13 +159,23 @@ async fn reread(house: &House, inputs: &Inputs) -> Result<Vec<&'static str>, Vec
 
 async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
     let House { shutdown, data, telemetry, server, ops, tasks, store, records, listener, .. } = house;
-    notify(&[NotifyState::Stopping]);
+    // After STOPPING=1 systemd kills this very process once TimeoutStopSec= is over, anew or not.
+    if ending == Ending::Exit {
+        notify(&[NotifyState::Stopping]);
+    }
     shutdown.enter(Phase::Draining);
     tracing::info!(target: "run", deadline_secs = shutdown.drain.as_secs(), "draining");
     data.draining(true);
     server.pause().await;
     let deadline = Instant::now() + shutdown.drain;
-    while telemetry.in_flight.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+    // The accept thread pauses a little after pause() has returned, and what it took until then may still wait for
+    // a worker: stopping now would cut it. Connections that ask for nothing are not waited for longer than QUIET.
+    tokio::time::sleep(SETTLE).await;
+    let quiet = Instant::now() + QUIET;
+    while Instant::now() < deadline
+        && (telemetry.in_flight.load(Ordering::Acquire) > 0
+            || (telemetry.connections.load(Ordering::Acquire) > 0 && Instant::now() < quiet))
+    {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let left = telemetry.in_flight.load(Ordering::Acquire);

@@ -2,6 +2,7 @@
 
 use gatehouse_tests::daemon::{Daemon, PASSWORD, command};
 use gatehouse_tests::wait::eventually;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 #[test]
@@ -59,4 +60,14 @@ fn a_hangup_rotates_the_signing_key_and_a_bad_file_changes_nothing() {
     let said = hangup(&format!("signing_key = \"{second}\"\nworkers = 7\n"));
     assert!(said.contains("\"settings\":\"workers\""), "{said}");
     assert_eq!((status(&old), status(&new)), (401, 200));
+}
+
+#[test]
+fn a_made_password_is_left_in_a_file_when_nobody_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), &[("BOOTSTRAP_ADMIN_PASSWORD", "")]).unwrap();
+    let path = folder.path().join("admin-password");
+    let password = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    daemon.login("admin", password.trim()).unwrap();
 }

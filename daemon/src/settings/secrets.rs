@@ -63,7 +63,17 @@ pub(crate) fn kept(path: &Path) -> Result<String, String> {
         Err(error) => return Err(failed(&error)),
     }
     let text = random_text(48);
-    // Written beside and renamed: a crash leaves either no key or a whole one.
+    write(path, &text)?;
+    Ok(text)
+}
+
+/// Writes a secret that its owner alone may read (0600, fsynced).
+///
+/// # Errors
+/// The path and what failed.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
+    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    // Written beside and renamed: a crash leaves either no file or a whole one.
     let beside = path.with_extension("new");
     let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC;
     let handle = rustix::fs::open(&beside, flags, Mode::RUSR | Mode::WUSR).map_err(|error| failed(&error))?;
@@ -71,8 +81,7 @@ pub(crate) fn kept(path: &Path) -> Result<String, String> {
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(|error| failed(&error))?;
     std::fs::rename(&beside, path).map_err(|error| failed(&error))?;
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))?;
-    Ok(text)
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| failed(&error))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ settings! {
     admin_email "admin@localhost.localdomain" [same("DOORMAN_ADMIN_EMAIL"), same("SEED_ADMIN_EMAIL")]
         => "E-mail address of the first administrator.";
     admin_password "" [same("BOOTSTRAP_ADMIN_PASSWORD"), same("DOORMAN_ADMIN_PASSWORD"), same("SEED_ADMIN_PASSWORD")] true
-        => "Password of the first administrator, at least 12 characters; empty makes one and prints it once.";
+        => "Password of the first administrator, at least 12 characters; empty makes one: shown once on a terminal, else left in `admin-password` in the data folder.";
     signing_key "" [same("JWT_SECRET_KEY")] true
         => "Key that signs tokens, at least 32 characters; empty makes one on the first start.";
     signing_key_previous "" true => "Key that still verifies tokens during a rotation.";
