@@ -69,7 +69,8 @@ fn filter(level: &str) -> anyhow::Result<EnvFilter> {
 }
 
 fn told(problem: Problem) -> anyhow::Error {
-    anyhow!("{} [{}]", problem.detail, problem.code)
+    let code = problem.code.clone();
+    anyhow::Error::new(problem).context(code)
 }
 
 /// Builds and starts everything.

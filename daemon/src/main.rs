@@ -2,6 +2,8 @@
 
 mod assemble;
 mod demo;
+mod docs;
+mod exit;
 mod records;
 mod run;
 mod settings;
@@ -12,13 +14,6 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// Exit codes, from sysexits.h.
-mod exit {
-    pub(crate) const USAGE: u8 = 64;
-    pub(crate) const INTERNAL: u8 = 70;
-    pub(crate) const CONFIG: u8 = 78;
-}
 
 /// The Gatehouse daemon: gateway and manager in one process.
 #[derive(Debug, Parser)]
@@ -45,9 +40,9 @@ struct Arguments {
     /// Start a small upstream and register a demo API in front of it
     #[arg(long)]
     demo: bool,
-    /// Print docs/config.md and exit
-    #[arg(long, hide = true)]
-    print_config_docs: bool,
+    /// Print a generated page of docs/ (config, errors, runbooks) and exit
+    #[arg(long, hide = true, value_name = "PAGE")]
+    print_docs: Option<docs::Page>,
     #[command(subcommand)]
     command: Option<Verb>,
 }
@@ -68,8 +63,8 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    if arguments.print_config_docs {
-        return said(&settings::table::document());
+    if let Some(page) = arguments.print_docs {
+        return said(&page.text());
     }
     let (merged, checked, inputs) = match load(&arguments) {
         Ok(loaded) => loaded,
@@ -84,7 +79,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refused(exit::INTERNAL, &[format!("{error:#}")]),
+        Err(error) => refused(exit::of(&error), &[format!("{error:#}")]),
     }
 }
 

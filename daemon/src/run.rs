@@ -119,6 +119,10 @@ fn announce(house: &House) -> anyhow::Result<()> {
     if let Some(password) = password {
         text.push_str(&format!("administrator: {}   {password}\n", settings.admin_username));
     }
+    text.push_str(&format!(
+        "console: gatehouse --socket {}\n",
+        settings.runtime_dir.join("operate.sock").display()
+    ));
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));

@@ -107,17 +107,24 @@ fn the_view_socket_looks_and_changes_nothing() {
 }
 
 #[test]
-fn a_taken_socket_is_left_to_its_owner() {
+fn what_another_daemon_holds_is_left_to_it() {
     let (_folder, daemon) = daemon();
     let other = tempfile::tempdir().unwrap();
-    let output = command()
-        .env("GATEHOUSE_DATA_DIR", other.path())
-        .env("GATEHOUSE_RUNTIME_DIR", daemon.data.join("run"))
-        .env("GATEHOUSE_LISTEN", "127.0.0.1:0")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("another process answers there"), "{said}");
+    let address = daemon.url.trim_start_matches("http://");
+    for (data, run, listen, part) in [
+        (other.path(), daemon.data.join("run"), "127.0.0.1:0", "another process answers there"),
+        (&*daemon.data, other.path().join("run"), "127.0.0.1:0", "held by another process"),
+        (other.path(), other.path().join("run"), address, "cannot bind"),
+    ] {
+        let output = command()
+            .env("GATEHOUSE_DATA_DIR", data)
+            .env("GATEHOUSE_RUNTIME_DIR", run)
+            .env("GATEHOUSE_LISTEN", listen)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(75) && said.contains(part), "{:?} {said}", output.status);
+    }
     assert_eq!(daemon.ops("GET", "/v1/hello", None).unwrap().0, 200);
 }
 

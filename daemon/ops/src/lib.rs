@@ -26,6 +26,7 @@ use attached::Attached;
 use audit::AuditTrail;
 use gatehouse_common::ids::BootId;
 use gatehouse_common::problem::Problem;
+use gatehouse_common::runbook::RunbookSpec;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
 use gatehouse_corridor::shutdown::Shutdown;
@@ -77,6 +78,12 @@ pub struct OpsPorts {
     pub shutdown: Shutdown,
     /// Runs and samplers live here.
     pub tasks: TaskGroup,
+}
+
+/// All runbooks, as consoles and the manual show them.
+#[must_use]
+pub fn runbook_specs() -> Vec<RunbookSpec> {
+    runbooks::LIST.iter().map(|runbook| runbook.spec()).collect()
 }
 
 pub(crate) struct Inner {

@@ -114,10 +114,13 @@ settings! {
         => "Origins the management surface answers; checked at start, not served yet.";
     allow_credentials "false" [same("ALLOW_CREDENTIALS")] => "Credentials for those origins.";
     localhost_bypass "false" [same("LOCAL_HOST_IP_BYPASS")] => "Loopback passes address filters.";
-    body_bytes_max "1048576" [same("MAX_BODY_SIZE_BYTES")] => "Largest request body, bytes.";
+    body_bytes_max "1048576" [same("MAX_BODY_SIZE_BYTES_REST"), same("MAX_BODY_SIZE_BYTES")] => "Largest request body, bytes.";
     connect_timeout_millis "5000" [with("HTTP_CONNECT_TIMEOUT", Convert::SecondsToMillis)]
         => "Longest time to connect to an upstream, milliseconds.";
-    read_timeout_millis "30000" [with("HTTP_READ_TIMEOUT", Convert::SecondsToMillis)]
+    read_timeout_millis "30000" [
+        with("HTTP_READ_TIMEOUT", Convert::SecondsToMillis),
+        with("HTTP_TIMEOUT", Convert::SecondsToMillis),
+    ]
         => "Longest time to the first byte of an upstream's answer, milliseconds.";
     upstream_idle_connections "256" [same("HTTP_MAX_KEEPALIVE")]
         => "Idle connections kept per worker and upstream.";
@@ -145,7 +148,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
 /// `docs/config.md`.
 pub(crate) fn document() -> String {
     let mut page = String::from(
-        "# Settings\n\nGenerated from `daemon/src/settings/table.rs`; `gatehoused --print-config-docs` writes it anew.\n\n\
+        "# Settings\n\nGenerated from `daemon/src/settings/table.rs`; `gatehoused --print-docs config` writes it anew.\n\n\
          Order, first wins: flag, environment, systemd credential, file (`/etc/gatehouse/gatehouse.toml`), default.\n\
          The variable of a setting is `GATEHOUSE_` and its name in upper case. A secret may also be given as\n\
          `NAME_FILE`, the path of a file that holds it.\n\n| Setting | Default | Older names | Meaning |\n|---|---|---|---|\n",

@@ -24,6 +24,9 @@ pub enum StoreError {
         /// What was expected.
         detail: String,
     },
+    /// Another process holds the store.
+    #[error("the store is held by another process: {0}")]
+    Held(String),
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,
@@ -36,7 +39,7 @@ impl StoreError {
         let code = match self {
             Self::DiskFull { .. } => Code::DiskFull,
             Self::Io(_) | Self::Corrupt { .. } => Code::StoreFailed,
-            Self::Closed => Code::ShuttingDown,
+            Self::Held(_) | Self::Closed => Code::ShuttingDown,
         };
         Problem::new(code, self.to_string())
     }

@@ -196,7 +196,7 @@ mod tests {
         ]);
         let then = archived(&[
             ("users", "admin", admin(1)),
-            ("users", "ana", json!({"active": true, "token_epoch": 3})),
+            ("users", "ana", json!({"active": true, "token_epoch": 3, "role": "user"})),
             ("users", "eva", json!({"active": true, "token_epoch": 3})),
             ("keys", "k1", json!({"username": "ana"})),
             ("keys", "k2", json!({"username": "gone"})),

@@ -1,7 +1,6 @@
 //! `GET /v1/hello` and `GET /v1/attached`: who is there.
 
 use super::{Call, object};
-use crate::runbooks;
 use actix_web::HttpResponse;
 use gatehouse_common::ops::PROTOCOL;
 use gatehouse_common::ops::hello::Hello;
@@ -21,7 +20,7 @@ pub(super) async fn hello(call: Call) -> Result<HttpResponse, Problem> {
         actor: call.peer.actor.to_string(),
         door: call.peer.door,
         listen: vec![ops.config.gateway.to_string()],
-        runbooks: runbooks::LIST.iter().map(|runbook| runbook.spec()).collect(),
+        runbooks: crate::runbook_specs(),
     })
 }
 

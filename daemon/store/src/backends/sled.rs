@@ -58,6 +58,9 @@ fn start(folder: &Path) -> Result<Open, StoreError> {
                 tries += 1;
                 std::thread::park_timeout(LOCK_WAIT);
             }
+            Err(sled::Error::Io(error)) if error.to_string().contains("acquire lock") => {
+                return Err(StoreError::Held(error.to_string()));
+            }
             Err(error) => return Err(error.into()),
         }
     };
