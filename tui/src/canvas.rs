@@ -24,7 +24,7 @@ impl<'a> Canvas<'a> {
     }
 
     fn style(&self, role: Role) -> Style {
-        let keeps = matches!(role, Role::Selected | Role::Key | Role::Input);
+        let keeps = matches!(role, Role::Selected | Role::Key);
         self.look.style(if self.grey && !keeps { Role::Dim } else { role })
     }
 

@@ -82,6 +82,8 @@ use Place::{Everywhere, On, Plan, Rows, Run};
 commands! {
     Cmd::Confirm, Plan, [Char('x')], "confirm", "go to the confirmation line of this plan";
     Cmd::CopyCommand, Plan, [Char('Y')], "copy command", "copy the command line that runs exactly this";
+    Cmd::Up, Plan, [Key::Up, Char('k')], "", "up";
+    Cmd::Down, Plan, [Key::Down, Char('j')], "", "down";
     Cmd::Stop, Run, [Char('c')], "stop at safe point", "ask the run to stop at its next safe point";
     Cmd::Undo, Run, [Char('U')], "undo", "plan the undo of this run";
     Cmd::Pause, Run, [Char(' ')], "pause output", "hold the output still; the run goes on";

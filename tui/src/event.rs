@@ -41,11 +41,11 @@ pub(crate) type Answer<T> = Result<T, ClientError>;
 pub(crate) enum Event {
     Key(Key),
     Paste(String),
-    Resize(u16, u16),
+    Resize,
     /// Time went on.
     Tick,
-    /// The newest frame is on the screen.
-    Drawn,
+    /// The frame of this number is on the screen.
+    Drawn(u64),
     Hello(Answer<Box<Hello>>),
     Fetched(Ask, Answer<Rows>),
     Window(u64, Box<Item<Window>>),

@@ -3,7 +3,7 @@
 use gatehouse_tui::client::{Client, Socket};
 use gatehouse_tui::environment::Environment;
 use gatehouse_tui::output::Output;
-use gatehouse_tui::{cli, exit, plain, verbs};
+use gatehouse_tui::{cli, console, exit, plain, verbs};
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
@@ -66,5 +66,15 @@ async fn choose(invocation: &cli::Invocation, environment: &Environment) -> u8 {
         let overview = cli::Request { verb: "status", ..cli::Request::default() };
         return verbs::perform(&client, &overview, ssh, &mut output).await;
     }
-    plain::session(&client, ssh, &mut output).await
+    if invocation.plain || environment.plain || environment.term == "dumb" || !std::io::stdin().is_terminal()
+    {
+        return plain::session(&client, ssh, &mut output).await;
+    }
+    match console::run(client, environment, invocation.ascii).await {
+        Ok(code) => code,
+        Err(error) => {
+            output.complain(&format!("{error}; gatehouse --plain needs no screen"));
+            exit::FAILED
+        }
+    }
 }

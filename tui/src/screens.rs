@@ -5,7 +5,6 @@ use crate::commands::{Cmd, Place};
 use crate::event::{Ask, Effect, Key};
 use crate::widgets::palette::Entry;
 use crate::world::World;
-use gatehouse_common::ids::RunId;
 use ratatui::layout::Rect;
 use std::collections::BTreeMap;
 
@@ -18,8 +17,6 @@ pub(crate) enum Act {
     Go(ScreenId),
     /// To the runbook's parameters and plan.
     Runbook(String, BTreeMap<String, String>),
-    /// To the run's page.
-    Run(RunId),
     /// To the logs with this query.
     Logs(String),
     /// A list to choose from.

@@ -18,7 +18,6 @@ pub(crate) enum Role {
     Border,
     Key,
     Chart,
-    Input,
 }
 
 /// How many colours the terminal has.
@@ -64,7 +63,6 @@ impl Look {
         let weight = match role {
             Role::Heading | Role::Key | Role::Bad => plain.add_modifier(Modifier::BOLD),
             Role::Selected => plain.add_modifier(Modifier::REVERSED),
-            Role::Input => plain.add_modifier(Modifier::UNDERLINED),
             Role::Dim | Role::Border if self.colours == Colours::None => plain.add_modifier(Modifier::DIM),
             _ => plain,
         };
@@ -84,7 +82,7 @@ const fn sixteen(role: Role) -> Option<Color> {
         Role::Bad => Some(Color::Red),
         Role::Accent | Role::Key => Some(Color::Cyan),
         Role::Chart => Some(Color::Blue),
-        Role::Text | Role::Heading | Role::Selected | Role::Input => None,
+        Role::Text | Role::Heading | Role::Selected => None,
     }
 }
 
@@ -97,7 +95,7 @@ const fn okabe_ito(role: Role) -> Option<Color> {
         Role::Bad => Some(Color::Rgb(213, 94, 0)),
         Role::Accent | Role::Key => Some(Color::Rgb(86, 180, 233)),
         Role::Chart => Some(Color::Rgb(0, 114, 178)),
-        Role::Text | Role::Heading | Role::Selected | Role::Input => None,
+        Role::Text | Role::Heading | Role::Selected => None,
     }
 }
 

@@ -168,7 +168,7 @@ impl Screen for Runbooks {
     fn places(&self) -> Vec<Place> {
         match &self.flow.page {
             Page::List => vec![Place::On(ScreenId::Runbooks), Place::Rows],
-            Page::Plan(_) => vec![Place::Plan, Place::Rows],
+            Page::Plan(_) => vec![Place::Plan],
             Page::Run(_) => vec![Place::Run],
             Page::Asking(_) | Page::Waiting(_) => Vec::new(),
         }

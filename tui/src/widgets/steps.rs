@@ -138,6 +138,10 @@ impl RunPage {
             Some((false, detail)) => (format!("verify   FAILED    {detail}"), Role::Bad),
         };
         canvas.row(inner, row, &format!("     {text}"), role);
+        let done = self.steps.values().filter(|seen| seen.state == StepState::Done).count();
+        let share = done as f64 / count.max(1) as f64;
+        let meter = crate::widgets::chart::meter(share, 40, canvas.look.glyphs);
+        canvas.row(inner, row + 1, &format!("     {meter} {done} of {count} done"), Role::Chart);
         row += 2;
         let reason =
             self.reason.as_ref().map(|reason| format!("      reason   {reason}")).unwrap_or_default();
