@@ -9,6 +9,8 @@ mod clipboard;
 pub mod clock;
 mod commands;
 pub mod console;
+#[cfg(test)]
+mod decisions;
 mod draw;
 mod effects;
 pub mod environment;

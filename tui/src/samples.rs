@@ -11,9 +11,9 @@ use gatehouse_common::ops::runs::RunSummary;
 use gatehouse_common::runbook::*;
 
 /// 2026-11-21 14:02:09Z
-pub const NOW: i64 = 1_795_269_729_000;
+pub(crate) const NOW: i64 = 1_795_269_729_000;
 
-pub fn spec(id: &str, group: &str, tier: Tier, kind: Option<ParamKind>) -> RunbookSpec {
+pub(crate) fn spec(id: &str, group: &str, tier: Tier, kind: Option<ParamKind>) -> RunbookSpec {
     let param = |kind: ParamKind| Param {
         name: if kind == ParamKind::Consumer { "consumer".into() } else { "archive".into() },
         kind,
@@ -31,7 +31,7 @@ pub fn spec(id: &str, group: &str, tier: Tier, kind: Option<ParamKind>) -> Runbo
     }
 }
 
-pub fn hello(door: Door) -> Hello {
+pub(crate) fn hello(door: Door) -> Hello {
     Hello {
         build: "0.1.0".into(),
         protocol: (1, 1),
@@ -52,7 +52,7 @@ pub fn hello(door: Door) -> Hello {
     }
 }
 
-pub fn traffic(requests: u64, errors: u64, p99_ms: u64) -> Traffic {
+pub(crate) fn traffic(requests: u64, errors: u64, p99_ms: u64) -> Traffic {
     Traffic {
         requests,
         errors,
@@ -66,7 +66,7 @@ pub fn traffic(requests: u64, errors: u64, p99_ms: u64) -> Traffic {
     }
 }
 
-pub fn window(index: u64) -> Window {
+pub(crate) fn window(index: u64) -> Window {
     let wave = (index * 37) % 400;
     let route = |id: &str, name: &str, traffic| RouteTraffic { route: id.into(), name: name.into(), traffic };
     Window {
@@ -94,11 +94,11 @@ pub fn window(index: u64) -> Window {
     }
 }
 
-pub fn page<T>(items: Vec<T>) -> Page<T> {
+pub(crate) fn page<T>(items: Vec<T>) -> Page<T> {
     Page { total: items.len(), items, page: 1, has_next: false }
 }
 
-pub fn routes() -> Page<Route> {
+pub(crate) fn routes() -> Page<Route> {
     let route = |id: &str, name: &str, kind: &str, active| Route {
         id: id.into(),
         name: name.into(),
@@ -117,7 +117,7 @@ pub fn routes() -> Page<Route> {
     ])
 }
 
-pub fn consumers() -> Page<Consumer> {
+pub(crate) fn consumers() -> Page<Consumer> {
     let one = |id: &str, keys, active| Consumer {
         id: id.into(),
         email: format!("{id}@example.org"),
@@ -131,7 +131,7 @@ pub fn consumers() -> Page<Consumer> {
     page(vec![one("acme", 3, true), one("admin", 0, true), one("ana", 2, true), one("ben", 1, false)])
 }
 
-pub fn tokens() -> Page<Token> {
+pub(crate) fn tokens() -> Page<Token> {
     let one = |id: &str, consumer: &str, expires, revoked| Token {
         id: id.into(),
         consumer: consumer.into(),
@@ -149,7 +149,7 @@ pub fn tokens() -> Page<Token> {
     ])
 }
 
-pub fn sessions() -> Page<Session> {
+pub(crate) fn sessions() -> Page<Session> {
     page(vec![Session {
         id: "s1".into(),
         consumer: "ana".into(),
@@ -159,7 +159,7 @@ pub fn sessions() -> Page<Session> {
     }])
 }
 
-pub fn health() -> Vec<HealthItem> {
+pub(crate) fn health() -> Vec<HealthItem> {
     let item = |code: &str, severity, summary: &str, runbook: Option<&str>| HealthItem {
         code: code.into(),
         check: code.to_lowercase(),
@@ -178,7 +178,7 @@ pub fn health() -> Vec<HealthItem> {
     ]
 }
 
-pub fn run_summary(id: &str, state: RunState) -> RunSummary {
+pub(crate) fn run_summary(id: &str, state: RunState) -> RunSummary {
     RunSummary {
         id: id.into(),
         runbook: "revoke_tokens".into(),
@@ -192,7 +192,7 @@ pub fn run_summary(id: &str, state: RunState) -> RunSummary {
     }
 }
 
-pub fn audit() -> AuditPage {
+pub(crate) fn audit() -> AuditPage {
     let record = |seq: u64, action: &str, object: &str, outcome: &str| AuditRecord {
         seq,
         entry: AuditEntry {
@@ -220,7 +220,7 @@ pub fn audit() -> AuditPage {
     }
 }
 
-pub fn log_item(number: u64) -> LogItem {
+pub(crate) fn log_item(number: u64) -> LogItem {
     if number == 7 {
         return LogItem::Gap { dropped: 213 };
     }
@@ -245,7 +245,7 @@ pub fn log_item(number: u64) -> LogItem {
     })
 }
 
-pub fn plan(tier: Tier, word: &str) -> Plan {
+pub(crate) fn plan(tier: Tier, word: &str) -> Plan {
     let step = |name: &str, effect: &str, undo: Option<&str>| Step {
         name: name.into(),
         effect: effect.into(),
@@ -281,7 +281,7 @@ pub fn plan(tier: Tier, word: &str) -> Plan {
     }
 }
 
-pub fn run_events(run: &str) -> Vec<RunEvent> {
+pub(crate) fn run_events(run: &str) -> Vec<RunEvent> {
     let step = |index, name: &str, state, detail: &str| RunEventKind::Step {
         index,
         name: name.into(),

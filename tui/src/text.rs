@@ -68,10 +68,12 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
     let cells = cells.max(1);
     let mut lines = Vec::new();
     let mut line = String::new();
-    for word in clean(text).split(' ').filter(|word| !word.is_empty()) {
+    let mut begun = false;
+    for word in clean(text).split(' ') {
         let mut rest = word.to_owned();
-        if !line.is_empty() && line.width() + 1 + rest.width() > cells {
+        if begun && line.width() + 1 + rest.width() > cells {
             lines.push(std::mem::take(&mut line));
+            begun = false;
         }
         while rest.width() > cells {
             let head = fit(&rest, cells, "");
@@ -81,10 +83,11 @@ pub fn wrap(text: &str, cells: usize) -> Vec<String> {
             rest = rest.get(head.len()..).unwrap_or_default().to_owned();
             lines.push(head);
         }
-        if !line.is_empty() {
+        if begun {
             line.push(' ');
         }
         line.push_str(&rest);
+        begun = true;
     }
     if !line.is_empty() || lines.is_empty() {
         lines.push(line);
@@ -131,6 +134,7 @@ mod tests {
         assert_eq!(fit("orders-rest", 7, "~"), "orders~");
         assert_eq!(fit("宽宽宽", 5, "~"), "宽宽~");
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("  ab  cd", 8), ["  ab  cd"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(grouped(1_234_567), "1 234 567");
         assert_eq!(nearest("tokns", ["tokens", "routes"].into_iter()), Some("tokens"));

@@ -211,7 +211,7 @@ impl Screen for Access {
             return;
         }
         // The panel in use gets what the others do not need.
-        let small = (body.height / 4).max(4);
+        let small = (body.height / 4).max(5);
         let mut rest = body;
         for panel in panels {
             let height = if panel == self.panel { body.height - 2 * small } else { small };

@@ -51,7 +51,7 @@ impl Logs {
     /// What to follow, if the screen was ever opened; after a restart numbers begin anew.
     pub(crate) fn topic(&self) -> Option<Topic> {
         let query = self.filter.words().to_owned();
-        self.subscribed.then(|| Topic::Logs { query, from: self.last })
+        self.subscribed.then_some(Topic::Logs { query, from: self.last })
     }
 
     /// Begins to follow when first shown.

@@ -55,7 +55,7 @@ impl Line {
             Key::Ctrl('u') => *self = Self::default(),
             Key::Ctrl('w') => {
                 let kept = self.text.trim_end().rfind(' ').map_or(0, |byte| byte + 1);
-                *self = Self::of(&self.text.get(..kept).unwrap_or_default().to_owned());
+                *self = Self::of(self.text.get(..kept).unwrap_or_default());
             }
             Key::Backspace => {}
             _ => return false,

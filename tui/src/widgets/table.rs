@@ -27,7 +27,7 @@ pub(crate) const fn right(head: &'static str, width: u16) -> Column {
 fn cell(text: &str, column: Column, wide: u16, cut: &str) -> String {
     let fitted = text::fit(text, usize::from(wide), cut);
     let pad = " ".repeat(usize::from(wide).saturating_sub(text::width(&fitted)));
-    if column.right { format!("{pad}{fitted}  ") } else { format!("{fitted}{pad}  ") }
+    if column.right { format!("{pad}{fitted}") } else { format!("{fitted}{pad}") }
 }
 
 /// Columns with the widths they get in so many cells.
@@ -48,6 +48,9 @@ fn widths(columns: &[Column], cells: u16) -> Vec<(Column, u16)> {
     fitted
 }
 
+/// What stands before a column; the mark of the selection takes the first one's place.
+const GAP: &str = "  ";
+
 /// Draws head and rows; each row is cells with their roles.
 pub(crate) fn draw(
     canvas: &mut Canvas<'_>,
@@ -58,9 +61,11 @@ pub(crate) fn draw(
 ) {
     let fitted = widths(columns, area.width);
     let cut = canvas.look.glyphs.cut();
-    let head: Vec<Span> = std::iter::once(("  ".to_owned(), Role::Dim))
-        .chain(fitted.iter().map(|(column, wide)| (cell(column.head, *column, *wide, cut), Role::Dim)))
-        .collect();
+    let mut head: Vec<Span> = Vec::new();
+    for (column, wide) in &fitted {
+        head.push((GAP.to_owned(), Role::Dim));
+        head.push((cell(column.head, *column, *wide, cut), Role::Dim));
+    }
     canvas.spans(area, 0, &head);
     let body = below(area, 1);
     let height = usize::from(body.height);
@@ -69,8 +74,10 @@ pub(crate) fn draw(
         let at = crate::canvas::cells(index - first);
         let selected = cursor.is_some_and(|cursor| cursor.index(rows.len()) == index);
         let mark = if selected { "> " } else { "  " };
-        let mut spans = vec![(mark.to_owned(), Role::Key)];
-        for ((column, wide), (text, role)) in fitted.iter().zip(row) {
+        let mut spans: Vec<Span> = Vec::new();
+        for (index, ((column, wide), (text, role))) in fitted.iter().zip(row).enumerate() {
+            let before = if index == 0 { mark } else { GAP };
+            spans.push((before.to_owned(), Role::Key));
             spans.push((cell(text, *column, *wide, cut), *role));
         }
         canvas.spans(body, at, &spans);
