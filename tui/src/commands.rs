@@ -189,6 +189,31 @@ mod tests {
         }
     }
 
+    fn document() -> String {
+        let mut out = String::from(
+            "# Keys\n\nMade from `tui/src/commands.rs`; a test compares.\n\n| Where | Key | What |\n|---|---|---|\n",
+        );
+        for command in COMMANDS {
+            let place = match command.place {
+                Everywhere => "everywhere".to_owned(),
+                Rows => "where there are rows".to_owned(),
+                On(id) => id.title().to_owned(),
+                Plan => "a plan".to_owned(),
+                Run => "a run".to_owned(),
+            };
+            let keys: Vec<_> = command.keys.iter().map(|key| format!("`{}`", key_name(*key))).collect();
+            out.push_str(&format!("| {place} | {} | {} |\n", keys.join(" "), command.words));
+        }
+        out
+    }
+
+    #[test]
+    fn the_document_is_this_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/keys.md");
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(kept == document(), "docs/keys.md should be:\n{}", document());
+    }
+
     #[test]
     fn every_command_has_words() {
         assert!(COMMANDS.iter().all(|command| !command.words.is_empty() && !command.keys.is_empty()));

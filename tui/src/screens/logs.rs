@@ -228,8 +228,7 @@ const fn role(level: Level) -> Role {
 fn row(shown: &Shown, cut: &str) -> Vec<Span> {
     match shown {
         Shown::Gap(words) => {
-            let blank = || (String::new(), Role::Dim);
-            vec![blank(), blank(), blank(), blank(), (format!("{cut} {words} {cut}"), Role::Warn)]
+            vec![(format!("{cut} {words} {cut}"), Role::Warn)]
         }
         Shown::Line(line) => {
             let route =

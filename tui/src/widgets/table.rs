@@ -75,7 +75,12 @@ pub(crate) fn draw(
         let selected = cursor.is_some_and(|cursor| cursor.index(rows.len()) == index);
         let mark = if selected { "> " } else { "  " };
         let mut spans: Vec<Span> = Vec::new();
-        for (index, ((column, wide), (text, role))) in fitted.iter().zip(row).enumerate() {
+        // A row of one cell is a remark and takes the whole width.
+        if let [(text, role)] = row.as_slice() {
+            spans.push((format!("{mark}{text}"), *role));
+        }
+        let columns = fitted.iter().filter(|_| row.len() > 1);
+        for (index, ((column, wide), (text, role))) in columns.zip(row).enumerate() {
             let before = if index == 0 { mark } else { GAP };
             spans.push((before.to_owned(), Role::Key));
             spans.push((cell(text, *column, *wide, cut), *role));
