@@ -187,6 +187,15 @@ impl App {
                 self.overlay = Some(Overlay::Palette(Palette::of("Go to", choices::all(&self.world))));
             }
             Cmd::Quit => return vec![Effect::Quit],
+            Cmd::Safety => {
+                self.world.safety = !self.world.safety;
+                let words = if self.world.safety {
+                    "safety catch on: nothing can be started"
+                } else {
+                    "safety catch off"
+                };
+                return self.acts(vec![Act::Say(words.to_owned())]);
+            }
             Cmd::Suspend => return vec![Effect::Suspend],
             Cmd::Retry => {
                 self.world.link.hurry();
@@ -229,6 +238,10 @@ impl App {
                     effects.extend(self.go(ScreenId::Runbooks));
                     let acts = self.screens.runbooks.flow.begin(&self.world, &id, params);
                     effects.extend(self.acts(acts));
+                }
+                Act::Route(name) => {
+                    self.screens.routes.show(&name);
+                    effects.extend(self.go(ScreenId::Routes));
                 }
                 Act::Logs(query) => {
                     self.at = ScreenId::Logs;

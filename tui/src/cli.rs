@@ -101,6 +101,7 @@ pub fn risk(name: &str) -> Result<Risk, Usage> {
 /// Says which word, and what was expected.
 pub fn parse(words: &[String]) -> Result<Invocation, Usage> {
     let mut found = Invocation::default();
+    let mut json = false;
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
         let (flag, inline) = match word.split_once('=') {
@@ -116,15 +117,16 @@ pub fn parse(words: &[String]) -> Result<Invocation, Usage> {
             "--plain" => found.plain = true,
             "--ascii" => found.ascii = true,
             "--captive" => found.captive = true,
+            "--json" if found.verb.is_none() => json = true,
+            "help" if found.verb.is_none() => found.help = true,
             "--help" | "-h" => found.help = true,
             "--version" | "-V" => found.version = true,
             _ => match &mut found.verb {
                 Some(request) => flag_of(request, flag, word, value)?,
-                None if word == "--json" => return usage("--json: expected a verb before it"),
                 None if word.starts_with('-') => {
                     return usage(format!("unknown flag {word}; see gatehouse --help"));
                 }
-                None => found.verb = Some(Request { verb: verb(word)?, ..Request::default() }),
+                None => found.verb = Some(Request { verb: verb(word)?, json, ..Request::default() }),
             },
         }
     }

@@ -11,6 +11,7 @@ pub(crate) enum Cmd {
     Palette,
     Quit,
     Suspend,
+    Safety,
     Retry,
     Next,
     Previous,
@@ -129,6 +130,7 @@ commands! {
     Cmd::Go(ScreenId::Runbooks), Everywhere, [Char('5')], "", "to runbooks and runs";
     Cmd::Go(ScreenId::Audit), Everywhere, [Char('6')], "", "to the audit trail";
     Cmd::Go(ScreenId::Health), Everywhere, [Char('7')], "", "to health";
+    Cmd::Safety, Everywhere, [Char('w')], "", "safety catch: look only, start nothing";
     Cmd::Suspend, Everywhere, [Ctrl('z')], "", "suspend the console";
     Cmd::Quit, Everywhere, [Char('q'), Ctrl('c')], "", "leave the console; never stops a run";
     Cmd::Help, Everywhere, [Char('?')], "help", "keys of this screen";

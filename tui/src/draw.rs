@@ -84,7 +84,7 @@ fn header(app: &App, canvas: &mut Canvas<'_>, area: Rect) {
     let wide = area.width >= 120;
     let notices = world.notices().count();
     let notices = if notices == 0 { String::new() } else { format!("! {notices} notices") };
-    let door = hello.map_or("", |hello| report::door(hello.door));
+    let door = hello.map_or("", |hello| if world.safety { "safe" } else { report::door(hello.door) });
     let actor = hello.filter(|_| wide).map(|hello| format!(" {}", hello.actor)).unwrap_or_default();
     let time = clock::time_of_day(world.now_ms);
     let time = if wide { time } else { time.get(..5).unwrap_or_default().to_owned() };

@@ -162,7 +162,9 @@ async fn fetch(client: &Client, ask: &Ask) -> Answer<Rows> {
 
 /// Writes what is shown into a new file in the operator's home.
 async fn export(home: Option<PathBuf>, text: String) -> Event {
-    let Some(home) = home else { return Event::Said("no home to write to".to_owned()) };
+    let Some(home) = home else {
+        return Event::Said("no file is written here; on your side: ssh BOX logs --json > FILE".to_owned());
+    };
     let path = home.join(format!("gatehouse-{}.txt", clock::now_unix_ms()));
     Event::Said(match tokio::fs::write(&path, text + "\n").await {
         Ok(()) => format!("written to {}", path.display()),

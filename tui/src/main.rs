@@ -70,7 +70,10 @@ async fn choose(invocation: &cli::Invocation, environment: &Environment) -> u8 {
     {
         return plain::session(&client, ssh, &mut output).await;
     }
-    match console::run(client, environment, invocation.ascii).await {
+    // A captive session writes no files on the box.
+    let home = environment.home.clone().filter(|_| !invocation.captive);
+    let environment = Environment { home, ..environment.clone() };
+    match console::run(client, &environment, invocation.ascii).await {
         Ok(code) => code,
         Err(error) => {
             output.complain(&format!("{error}; gatehouse --plain needs no screen"));

@@ -17,6 +17,8 @@ pub(crate) enum Act {
     Go(ScreenId),
     /// To the runbook's parameters and plan.
     Runbook(String, BTreeMap<String, String>),
+    /// To the route's detail.
+    Route(String),
     /// To the logs with this query.
     Logs(String),
     /// A list to choose from.
@@ -48,7 +50,7 @@ pub(crate) trait Screen {
 }
 
 macro_rules! screens {
-    ($($module:ident $name:ident $title:literal;)*) => {
+    ($(mod $module:ident; $name:ident $title:literal;)*) => {
         $(pub(crate) mod $module;)*
 
         /// A screen's name.
@@ -84,11 +86,11 @@ macro_rules! screens {
 }
 
 screens! {
-    overview Overview "Overview";
-    routes Routes "Routes";
-    logs Logs "Logs";
-    access Access "Access";
-    runbooks Runbooks "Runbooks";
-    audit Audit "Audit";
-    health Health "Health";
+    mod overview; Overview "Overview";
+    mod routes; Routes "Routes";
+    mod logs; Logs "Logs";
+    mod access; Access "Access";
+    mod runbooks; Runbooks "Runbooks";
+    mod audit; Audit "Audit";
+    mod health; Health "Health";
 }

@@ -146,10 +146,14 @@ pub(crate) fn start_writer(look: Look, drawn: Sender<(i64, Event)>) -> watch::Se
 type Screen = CrosstermBackend<BufWriter<io::Stdout>>;
 
 fn show(backend: &mut Screen, before: &Buffer, now: &Buffer, look: Look) -> io::Result<()> {
+    let changes = before.diff(now);
+    if changes.is_empty() {
+        return Ok(());
+    }
     if look.synchronised {
         queue!(backend, terminal::BeginSynchronizedUpdate)?;
     }
-    backend.draw(before.diff(now).into_iter())?;
+    backend.draw(changes.into_iter())?;
     if look.synchronised {
         queue!(backend, terminal::EndSynchronizedUpdate)?;
     }

@@ -16,6 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) now_ms: i64,
+    /// The operator's own catch: looks, but starts nothing.
+    pub(crate) safety: bool,
     pub(crate) link: Link,
     pub(crate) hello: Option<Hello>,
     /// Oldest first; `None` is a hole in the record.
@@ -35,6 +37,7 @@ impl World {
     pub(crate) const fn new() -> Self {
         Self {
             now_ms: 0,
+            safety: false,
             link: Link::new(),
             hello: None,
             windows: VecDeque::new(),
@@ -106,6 +109,9 @@ impl World {
     /// # Errors
     /// The reason why not.
     pub(crate) fn may_operate(&self) -> Result<(), String> {
+        if self.safety {
+            return Err("safety catch is on (w takes it off)".to_owned());
+        }
         match (&self.link.state, &self.hello) {
             (State::Live | State::Stale, Some(hello)) if hello.door == Door::Operate => Ok(()),
             (State::Live | State::Stale, Some(_)) => Err("needs the operate socket".to_owned()),

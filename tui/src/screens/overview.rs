@@ -320,7 +320,7 @@ impl Screen for Overview {
                 self.paused_ms = if self.paused_ms.is_some() { None } else { Some(world.now_ms) }
             }
             (Cmd::Back, _) => self.filter.set(""),
-            (Cmd::Open, Some(_)) => return vec![Act::Go(ScreenId::Routes)],
+            (Cmd::Open, Some(name)) => return vec![Act::Route(name)],
             (Cmd::Logs, Some(name)) => return vec![Act::Logs(format!("route:{name}"))],
             (Cmd::Copy, Some(name)) => return vec![Act::Do(Effect::Copy(name))],
             _ => {}

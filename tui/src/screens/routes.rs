@@ -65,6 +65,13 @@ impl Routes {
         rows
     }
 
+    /// Shows this route alone, opened.
+    pub(crate) fn show(&mut self, name: &str) {
+        self.filter.set(name);
+        self.cursor = Cursor::default();
+        self.detail = true;
+    }
+
     fn detail(canvas: &mut Canvas<'_>, area: Rect, route: &Route) {
         let state = if route.active { "active" } else { "off" };
         let inner = canvas.framed(area, &route.name, &format!("{}, {state}", route.kind));

@@ -154,6 +154,41 @@ impl Runbooks {
         }
     }
 
+    /// What the selected runbook is and how it went, beside the list.
+    fn about(&self, world: &World, canvas: &mut Canvas<'_>, area: Rect) {
+        let rows = self.rows(world);
+        let Some(Row::Spec(spec)) = rows.get(self.cursor.index(rows.len())) else { return };
+        let inner = canvas.framed(top(area, 24), &spec.title, spec.tier.words());
+        let mut lines: Vec<(String, Role)> = text::wrap(&spec.about, usize::from(inner.width))
+            .into_iter()
+            .map(|line| (line, Role::Text))
+            .collect();
+        lines.push((String::new(), Role::Dim));
+        for param in &spec.params {
+            let must = if param.required { "" } else { " (may be left out)" };
+            lines.push((format!("--{}   {}{must}", param.name, param.help), Role::Accent));
+        }
+        lines.extend(spec.exclusive.iter().map(|what| (format!("one run at a time: {what}"), Role::Dim)));
+        lines.push((String::new(), Role::Dim));
+        for run in world.runs.iter().filter(|run| run.runbook == spec.id).take(8) {
+            let line = format!(
+                "{}  {:<11} {}   by {}",
+                clock::date_time(run.started_unix_ms),
+                report::run_state(run.state),
+                run.summary,
+                run.actor
+            );
+            lines.push((line, role(run.state)));
+        }
+        lines.push((
+            "Enter asks for its parameters and plans it; nothing is done by that".to_owned(),
+            Role::Dim,
+        ));
+        for (index, (line, role)) in lines.iter().enumerate() {
+            canvas.row(inner, cells(index), line, *role);
+        }
+    }
+
     fn open(&mut self, world: &World) -> Vec<Act> {
         let rows = self.rows(world);
         match rows.get(self.cursor.index(rows.len())) {
@@ -223,14 +258,7 @@ impl Screen for Runbooks {
             area
         };
         match &self.flow.page {
-            Page::List if area.width >= 150 => {
-                canvas.row(
-                    page,
-                    1,
-                    "   Enter plans the runbook or opens the run; nothing is done by that",
-                    Role::Dim,
-                );
-            }
+            Page::List if area.width >= 150 => self.about(world, canvas, page),
             Page::List => self.list(world, canvas, page),
             Page::Asking(asking) => asking.draw(canvas, page, &flow::consumers(world)),
             Page::Waiting(what) => canvas.row(page, 1, &format!("  {what}"), Role::Accent),

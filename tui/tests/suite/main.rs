@@ -10,4 +10,5 @@ mod client;
 #[path = "../../src/samples.rs"]
 mod samples;
 mod stub;
+mod terminal;
 mod verbs;
