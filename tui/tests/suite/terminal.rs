@@ -133,6 +133,8 @@ async fn a_run_by_its_keys() {
         pty.wait_for("confirmation line");
         pty.press("x");
         pty.wait_for("Type ana");
+        // Keys from before the line was wholly written are thrown away; a person takes longer than this.
+        std::thread::park_timeout(Duration::from_millis(100));
         pty.press("\r");
         pty.wait_for("ana");
         pty.press("ana\r");
