@@ -19,6 +19,8 @@ use tokio::time::{Instant, interval, sleep_until};
 
 /// Ages, the backoff and the look at the terminal go by this.
 const TICK: Duration = Duration::from_millis(250);
+/// How often the writer is looked after at the end, 5 ms apart.
+const WRITER_TRIES: u32 = 40;
 /// Keys waiting for the update; more are left in the terminal.
 const INPUT_QUEUE: usize = 256;
 
@@ -32,9 +34,9 @@ pub async fn run(client: Client, environment: &Environment, ascii: bool) -> io::
     let mut ends =
         [signal(SignalKind::hangup())?, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
     terminal::leave_on_panic();
-    terminal::enter()?;
+    terminal::enter().inspect_err(|_| terminal::leave())?;
     let (input, mut keys) = channel(INPUT_QUEUE);
-    let frames = terminal::start_writer(look, input.clone());
+    let (frames, writer) = terminal::start_writer(look, input.clone());
     terminal::read_input(input);
     let (effects, mut answers) =
         Effects::new(client, environment.ssh_connection.clone(), environment.home.clone());
@@ -70,6 +72,13 @@ pub async fn run(client: Client, environment: &Environment, ascii: bool) -> io::
         }
     }
     drop(console);
+    // A frame half written would land on the operator's own screen; a blocked link is not waited for.
+    for _ in 0..WRITER_TRIES {
+        if writer.is_finished() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     terminal::leave();
     Ok(exit::DONE)
 }

@@ -9,6 +9,7 @@ use ratatui::backend::{Backend as _, CrosstermBackend};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use std::io::{self, BufWriter, Write as _};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
@@ -115,10 +116,13 @@ pub(crate) struct Frame {
 }
 
 /// Starts the writer: a blocked link holds it up and not the input; only the newest frame waits.
-pub(crate) fn start_writer(look: Look, drawn: Sender<(i64, Event)>) -> watch::Sender<Option<Frame>> {
+pub(crate) fn start_writer(
+    look: Look,
+    drawn: Sender<(i64, Event)>,
+) -> (watch::Sender<Option<Frame>>, JoinHandle<()>) {
     let (frames, mut newest) = watch::channel::<Option<Frame>>(None);
     let runtime = tokio::runtime::Handle::current();
-    std::thread::spawn(move || {
+    let writer = std::thread::spawn(move || {
         let mut backend = CrosstermBackend::new(BufWriter::with_capacity(FRAME_BYTES, io::stdout()));
         let mut before = Buffer::empty(Rect::ZERO);
         let mut epoch = u64::MAX;
@@ -140,7 +144,7 @@ pub(crate) fn start_writer(look: Look, drawn: Sender<(i64, Event)>) -> watch::Se
             drop(drawn.try_send((clock::now_unix_ms(), Event::Drawn(number))));
         }
     });
-    frames
+    (frames, writer)
 }
 
 type Screen = CrosstermBackend<BufWriter<io::Stdout>>;

@@ -130,13 +130,15 @@ impl PlanPage {
         canvas.row(inner, 1, &format!("tier {}; {undo}", self.plan.tier.words()), Role::Dim);
         let body_height = inner.height.saturating_sub(2 + foot + note);
         let body = top(crate::canvas::below(inner, 2), body_height);
-        let height = usize::from(body.height);
+        // Where not all fits, the last row says how much is below.
+        let short = lines.len() > usize::from(body.height);
+        let height = usize::from(body.height.saturating_sub(u16::from(short)));
         let first = self.first.min(lines.len().saturating_sub(height));
         for (index, line) in lines.iter().skip(first).take(height).enumerate() {
             canvas.spans(body, cells(index), line);
         }
-        if first + height < lines.len() {
-            let more = format!(" {} more lines, Down ", lines.len() - first - height);
+        if short {
+            let more = format!("{} above, {} below (Up, Down)", first, lines.len() - first - height);
             canvas.right(body, body.height.saturating_sub(1), &more, Role::Key);
         }
         if note > 0 {
