@@ -144,3 +144,18 @@ async fn a_run_by_its_keys() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_dumb_terminal_gets_the_plain_session() {
+    started(&[("TERM", "dumb")], |mut pty| {
+        pty.wait_for("gatehouse (help, quit)>");
+        pty.press("tokns\n");
+        pty.wait_for("did you mean tokens");
+        pty.press("tokens\n");
+        pty.wait_for("mcp_7f3a");
+        pty.press("quit\n");
+        assert_eq!(Pty::ended_within(&mut pty.child, Duration::from_secs(2)), 0);
+        assert!(!pty.seen.contains(&0x1b), "no escape codes");
+    })
+    .await;
+}

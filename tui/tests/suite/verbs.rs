@@ -3,7 +3,7 @@
 use crate::stub::{Stub, serve};
 use gatehouse_common::ops::hello::Door;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -27,10 +27,36 @@ impl Box {
 
 async fn gatehouse(socket: &Path, line: &str) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
-    command.env("GATEHOUSE_SOCKET", socket).args(shlex::split(line).unwrap());
+    command.env("GATEHOUSE_SOCKET", socket).args(shlex::split(line).unwrap()).stdin(Stdio::null());
+    finished(command).await
+}
+
+async fn finished(mut command: Command) -> (i32, String, String) {
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn a_captive_session_has_the_same_grammar_and_no_shell() {
+    let there = Box::new(Door::Operate).await;
+    let socket = there.folder.path().join("operate.sock");
+    for (asked, wanted, part) in [
+        ("health", 0, "UPSTREAM-DOWN"),
+        ("audit --json ben", 0, "user/ben"),
+        ("", 0, "edge-1"),
+        ("health; id", 64, "unknown verb health;"),
+        ("$(id)", 64, "unknown verb"),
+        ("--socket /tmp/other status", 64, "not for you"),
+        ("status 'open", 64, "quotes"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+        command.arg("--captive").arg("--socket").arg(&socket).env("SSH_ORIGINAL_COMMAND", asked);
+        command.stdin(Stdio::null());
+        let (code, words, errors) = finished(command).await;
+        assert_eq!(code, wanted, "{asked}: {errors}");
+        assert!(words.contains(part) || errors.contains(part), "{asked}: {words} {errors}");
+    }
 }
 
 #[tokio::test]
