@@ -209,6 +209,10 @@ impl App {
             _ => {}
         }
         let mut acts = self.screens.get_mut(self.at).act(&self.world, cmd);
+        if cmd == Cmd::CopyCommand && acts.is_empty() {
+            let command = format!("gatehouse {}", self.screens.get(self.at).same_as());
+            acts.push(Act::Do(Effect::Copy(command)));
+        }
         let elsewhere = !matches!(self.at, ScreenId::Access | ScreenId::Health);
         if cmd == Cmd::Runbooks && acts.is_empty() && elsewhere {
             acts.push(Act::Choose("Runbooks".to_owned(), choices::runbooks(&self.world)));

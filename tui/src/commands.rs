@@ -82,13 +82,11 @@ use Place::{Everywhere, On, Plan, Rows, Run};
 
 commands! {
     Cmd::Confirm, Plan, [Char('x')], "confirm", "go to the confirmation line of this plan";
-    Cmd::CopyCommand, Plan, [Char('Y')], "copy command", "copy the command line that runs exactly this";
     Cmd::Up, Plan, [Key::Up, Char('k')], "", "up";
     Cmd::Down, Plan, [Key::Down, Char('j')], "", "down";
     Cmd::Stop, Run, [Char('c')], "stop at safe point", "ask the run to stop at its next safe point";
     Cmd::Undo, Run, [Char('U')], "undo", "plan the undo of this run";
     Cmd::Pause, Run, [Char(' ')], "pause output", "hold the output still; the run goes on";
-    Cmd::CopyCommand, Run, [Char('Y')], "copy command", "copy the command line for next time";
     Cmd::Open, Rows, [Key::Enter], "open", "open the selected row";
     Cmd::Filter, Rows, [Char('/')], "filter", "show only rows with these words";
     Cmd::Up, Rows, [Key::Up, Char('k')], "", "up";
@@ -117,10 +115,10 @@ commands! {
     Cmd::Previous, On(ScreenId::Access), [Key::BackTab], "", "previous panel";
     Cmd::Undo, On(ScreenId::Runbooks), [Char('U')], "undo", "plan the undo of the selected run";
     Cmd::Stop, On(ScreenId::Runbooks), [Char('c')], "", "ask the selected run to stop at its safe point";
-    Cmd::CopyCommand, On(ScreenId::Runbooks), [Char('Y')], "", "copy the matching command line";
     Cmd::Export, On(ScreenId::Audit), [Char('E')], "", "write the records to a file in your home";
     Cmd::Runbooks, Everywhere, [Char('R')], "runbooks", "runbooks that fit the selection";
     Cmd::Copy, Everywhere, [Char('y')], "copy", "copy the selection to the clipboard";
+    Cmd::CopyCommand, Everywhere, [Char('Y')], "copy command", "copy the matching command line";
     Cmd::Back, Everywhere, [Key::Esc], "back", "one step back";
     Cmd::Retry, Everywhere, [Char('r')], "", "try the connection now, read everything anew";
     Cmd::Go(ScreenId::Overview), Everywhere, [Char('1')], "", "to the overview";

@@ -160,3 +160,46 @@ fn a_world_that_moved_is_planned_anew_and_shown() {
     app.update(NOW, Event::Planned(Ok(Box::new(samples::plan(Tier::Safe, "")))));
     assert!(drawn(&app, (160, 48)).contains("This is the new plan"));
 }
+
+#[test]
+fn every_runbook_is_reached_by_its_words() {
+    for spec in samples::hello(Door::Operate).runbooks {
+        let mut app = live(Door::Operate);
+        press(&mut app, &[Key::Char(':')]);
+        type_text(&mut app, &spec.id);
+        let effects = press(&mut app, &[Key::Enter]);
+        let asked = drawn(&app, (80, 24)).contains("Tab complete");
+        let planned = effects.iter().any(|effect| matches!(effect, Effect::Plan(_)));
+        assert!(asked || planned, "{}", spec.id);
+    }
+}
+
+#[test]
+fn another_protocol_is_looked_at_only() {
+    let mut app = planned(Door::Operate, Tier::Safe, "");
+    let mut hello = samples::hello(Door::Operate);
+    hello.protocol = (7, 9);
+    app.update(NOW, Event::Hello(Ok(Box::new(hello))));
+    assert!(!starts(&press(&mut app, &[Key::Char('x'), Key::Enter])));
+    assert!(drawn(&app, (80, 24)).contains("view only"));
+}
+
+#[test]
+fn every_place_has_its_command_line() {
+    for (digit, command) in [
+        ('1', "status"),
+        ('2', "routes"),
+        ('3', "logs -f"),
+        ('4', "consumers"),
+        ('6', "audit"),
+        ('7', "health"),
+    ] {
+        let mut app = live(Door::View);
+        let effects = press(&mut app, &[Key::Char(digit), Key::Char('Y')]);
+        let copied = Effect::Copy(format!("gatehouse {command}"));
+        assert!(effects.contains(&copied), "{digit}: {effects:?}");
+    }
+    let mut app = planned(Door::Operate, Tier::Name, "acme");
+    let effects = press(&mut app, &[Key::Char('Y')]);
+    assert_eq!(effects, [Effect::Copy(samples::plan(Tier::Name, "acme").command)]);
+}

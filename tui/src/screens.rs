@@ -42,11 +42,22 @@ pub(crate) trait Screen {
     /// Pasted text.
     fn paste(&mut self, _text: &str) {}
 
+    /// The command line that shows the same, after the program's name.
+    fn same_as(&self) -> String;
+
     /// A command.
     fn act(&mut self, world: &World, cmd: Cmd) -> Vec<Act>;
 
     /// Draws from the state, changing nothing.
     fn draw(&self, world: &World, canvas: &mut Canvas<'_>, area: Rect);
+}
+
+/// A verb with its words, quoted for a shell.
+fn line(verb: &str, words: &str) -> String {
+    match shlex::try_quote(words) {
+        Ok(quoted) if !words.is_empty() => format!("{verb} {quoted}"),
+        _ => verb.to_owned(),
+    }
 }
 
 macro_rules! screens {

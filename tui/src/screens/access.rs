@@ -170,6 +170,11 @@ impl Screen for Access {
         self.filter.paste(text);
     }
 
+    fn same_as(&self) -> String {
+        let verb = if self.panel == Panel::Consumers { "consumers" } else { "tokens" };
+        super::line(verb, self.filter.words())
+    }
+
     fn act(&mut self, world: &World, cmd: Cmd) -> Vec<Act> {
         let rows = self.rows(world, self.panel);
         let count = rows.len();

@@ -102,6 +102,10 @@ impl Screen for Audit {
         self.filter.paste(text);
     }
 
+    fn same_as(&self) -> String {
+        super::line("audit", self.filter.words())
+    }
+
     fn act(&mut self, world: &World, cmd: Cmd) -> Vec<Act> {
         let rows = records(world);
         if self.cursor.moved(cmd, rows.len()) {

@@ -86,6 +86,10 @@ impl Screen for Health {
         self.filter.paste(text);
     }
 
+    fn same_as(&self) -> String {
+        "health".to_owned()
+    }
+
     fn act(&mut self, world: &World, cmd: Cmd) -> Vec<Act> {
         let rows = self.rows(world);
         if self.cursor.moved(cmd, rows.len()) {

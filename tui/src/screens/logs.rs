@@ -275,6 +275,10 @@ impl Screen for Logs {
         self.filter.paste(text);
     }
 
+    fn same_as(&self) -> String {
+        super::line("logs -f", self.filter.words())
+    }
+
     fn act(&mut self, _world: &World, cmd: Cmd) -> Vec<Act> {
         self.note.clear();
         let count = self.end() - self.gone;

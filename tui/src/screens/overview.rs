@@ -308,6 +308,10 @@ impl Screen for Overview {
         self.filter.paste(text);
     }
 
+    fn same_as(&self) -> String {
+        "status".to_owned()
+    }
+
     fn act(&mut self, world: &World, cmd: Cmd) -> Vec<Act> {
         if self.cursor.moved(cmd, self.rows(world).len()) {
             return Vec::new();

@@ -113,6 +113,10 @@ impl Screen for Routes {
         self.filter.paste(text);
     }
 
+    fn same_as(&self) -> String {
+        super::line("routes", self.filter.words())
+    }
+
     fn act(&mut self, world: &World, cmd: Cmd) -> Vec<Act> {
         let rows = self.rows(world);
         if self.cursor.moved(cmd, rows.len()) {

@@ -222,6 +222,10 @@ impl Screen for Runbooks {
         self.filter.paste(text);
     }
 
+    fn same_as(&self) -> String {
+        "runs".to_owned()
+    }
+
     fn act(&mut self, world: &World, cmd: Cmd) -> Vec<Act> {
         if let Some(acts) = self.flow.act(world, cmd) {
             return acts;
