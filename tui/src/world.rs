@@ -2,6 +2,7 @@
 
 use crate::event::{Ask, Rows};
 use crate::link::{Link, State};
+use crate::traffic::LOOK_BACK;
 use gatehouse_common::health::{HealthItem, Severity};
 use gatehouse_common::limits::WINDOWS_KEPT;
 use gatehouse_common::ops::audit::AuditPage;
@@ -66,6 +67,11 @@ impl World {
             self.windows.pop_front();
         }
         self.windows.push_back(window);
+        // Tables look back a minute; charts need no routes, and there may be thousands.
+        let old = self.windows.len().checked_sub(LOOK_BACK + 1);
+        if let Some(Some(old)) = old.and_then(|index| self.windows.get_mut(index)) {
+            old.routes = Vec::new();
+        }
     }
 
     /// Keeps the rows of a table.

@@ -7,12 +7,13 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-struct Box {
+/// A box with its daemon.
+struct There {
     stub: Arc<Stub>,
     folder: tempfile::TempDir,
 }
 
-impl Box {
+impl There {
     async fn new(door: Door) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stub = Arc::new(Stub::new(door));
@@ -39,7 +40,7 @@ async fn finished(mut command: Command) -> (i32, String, String) {
 
 #[tokio::test]
 async fn a_captive_session_has_the_same_grammar_and_no_shell() {
-    let there = Box::new(Door::Operate).await;
+    let there = There::new(Door::Operate).await;
     let socket = there.folder.path().join("operate.sock");
     for (asked, wanted, part) in [
         ("health", 0, "UPSTREAM-DOWN"),
@@ -61,7 +62,7 @@ async fn a_captive_session_has_the_same_grammar_and_no_shell() {
 
 #[tokio::test]
 async fn every_verb_has_words_and_json() {
-    let there = Box::new(Door::Operate).await;
+    let there = There::new(Door::Operate).await;
     for verb in ["status", "routes", "logs", "consumers", "tokens", "health", "audit", "runs", "hello"] {
         let (code, words, errors) = there.run(verb).await;
         assert_eq!((code, errors.as_str()), (0, ""), "{verb}");
@@ -80,7 +81,7 @@ async fn every_verb_has_words_and_json() {
 
 #[tokio::test]
 async fn runs_what_was_planned_and_tells_by_its_exit_code() {
-    let there = Box::new(Door::Operate).await;
+    let there = There::new(Door::Operate).await;
     let (code, plan, _) = there.run("plan revoke_tokens --consumer acme --json").await;
     assert_eq!(code, 0);
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
@@ -97,7 +98,7 @@ async fn runs_what_was_planned_and_tells_by_its_exit_code() {
 
 #[tokio::test]
 async fn says_what_is_wrong() {
-    let there = Box::new(Door::View).await;
+    let there = There::new(Door::View).await;
     for (line, wanted, part) in [
         ("plan revoke_tokns --consumer acme", 64, "did you mean revoke_tokens"),
         ("plan revoke_tokens --consumr acme", 64, "did you mean --consumer"),
