@@ -5,8 +5,8 @@ export CARGO_TERM_COLOR ?= never
 run:            ## build and start the appliance with a demo API
 	@packaging/run.sh
 
-release:        ## target/release/gatehoused
-	cargo build --release --locked -p gatehouse-daemon
+release:        ## target/release/gatehoused and gatehouse
+	cargo build --release --locked -p gatehouse-daemon -p gatehouse-tui
 
 deb:            ## target/deb/gatehouse_*.deb
 	@packaging/deb.sh

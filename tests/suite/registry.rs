@@ -13,6 +13,8 @@ const LISTS: &[&str] = &[
     "daemon/data/src/stages.rs",
     "daemon/store/src/backends.rs",
     "daemon/store/src/migrations.rs",
+    "tui/src/screens.rs",
+    "tui/src/widgets.rs",
 ];
 
 /// Files of the folder beside a list that the list does not name.
