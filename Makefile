@@ -27,5 +27,5 @@ test: setup     ## every check, cheapest first
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	 else echo "SKIPPED: cargo-deny is not installed; bans, licences and advisories were not checked"; fi
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps --quiet
-	cargo build --locked -p gatehouse-daemon
+	cargo build --locked -p gatehouse-daemon -p gatehouse-tui
 	cargo nextest run --locked --workspace

@@ -22,14 +22,24 @@ pub struct Daemon {
 /// An answer: status and body, JSON if it is.
 pub type Answer = (u16, Value);
 
-/// Path of the binary under test.
+/// Path of the daemon under test.
 #[must_use]
 pub fn binary() -> PathBuf {
+    built("gatehoused")
+}
+
+/// Path of the console under test.
+#[must_use]
+pub fn console() -> PathBuf {
+    built("gatehouse")
+}
+
+fn built(name: &str) -> PathBuf {
     let mut folder = std::env::current_exe().unwrap_or_default();
     // target/debug/deps/suite-… to target/debug
     folder.pop();
     folder.pop();
-    folder.join("gatehoused")
+    folder.join(name)
 }
 
 /// The binary with nothing of our own environment that it would take for a setting.

@@ -2,6 +2,7 @@
 
 pub mod daemon;
 pub mod ops;
+pub mod tmux;
 pub mod upstream;
 pub mod wait;
 

@@ -8,6 +8,8 @@
 )]
 
 mod audit;
+mod cli;
+mod console;
 mod disk;
 mod faults;
 mod gateway;

@@ -15,6 +15,9 @@ use tokio_util::task::TaskTracker;
 /// Old lines asked for when a log query begins.
 const LOG_LINES: &str = "2000";
 
+/// Seconds of the past with which the charts begin: as many as the widest one shows.
+const HISTORY_SECS: &str = "300";
+
 /// The hands of the console.
 #[derive(Debug)]
 pub(crate) struct Effects {
@@ -106,7 +109,9 @@ impl Effects {
 /// Passes on a stream until it ends or the console does.
 async fn listen(client: &Client, topic: &Topic, number: u64, events: &Sender<Event>) {
     let path = match topic {
-        Topic::Metrics => query("/v1/metrics", &[("every", "1s"), ("follow", "1")]),
+        Topic::Metrics => {
+            query("/v1/metrics", &[("every", "1s"), ("follow", "1"), ("history", HISTORY_SECS)])
+        }
         Topic::Logs { query: words, from } => {
             let from = from.map(|number| number.to_string());
             let mut pairs = vec![("q", words.as_str()), ("follow", "1"), ("limit", LOG_LINES)];
@@ -151,6 +156,7 @@ async fn fetch(client: &Client, ask: &Ask) -> Answer<Rows> {
         Ask::Health => client.get("/v1/health").await.map(Rows::Health),
         Ask::Routes => client.get(&all("/v1/routes")).await.map(Rows::Routes),
         Ask::Consumers => client.get(&all("/v1/consumers")).await.map(Rows::Consumers),
+        Ask::Backups => client.get(&all("/v1/backups")).await.map(Rows::Backups),
         Ask::Tokens => client.get(&all("/v1/tokens")).await.map(Rows::Tokens),
         Ask::Sessions => client.get(&all("/v1/sessions")).await.map(Rows::Sessions),
         Ask::Runs => client.get("/v1/runs").await.map(Rows::Runs),

@@ -5,7 +5,7 @@ use gatehouse_common::health::HealthItem;
 use gatehouse_common::ids::RunId;
 use gatehouse_common::ops::Item;
 use gatehouse_common::ops::audit::AuditPage;
-use gatehouse_common::ops::entities::{Consumer, Page, Route, Session, Token};
+use gatehouse_common::ops::entities::{Backup, Consumer, Page, Route, Session, Token};
 use gatehouse_common::ops::hello::Hello;
 use gatehouse_common::ops::logs::LogItem;
 use gatehouse_common::ops::metrics::Window;
@@ -69,6 +69,7 @@ pub(crate) enum Ask {
     Health,
     Routes,
     Consumers,
+    Backups,
     Tokens,
     Sessions,
     Runs,
@@ -81,6 +82,7 @@ pub(crate) enum Rows {
     Health(Vec<HealthItem>),
     Routes(Page<Route>),
     Consumers(Page<Consumer>),
+    Backups(Page<Backup>),
     Tokens(Page<Token>),
     Sessions(Page<Session>),
     Runs(Vec<RunSummary>),

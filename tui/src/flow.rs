@@ -4,7 +4,7 @@ use crate::client::ClientError;
 use crate::commands::Cmd;
 use crate::event::{Answer, Effect, Key, Stream, Topic};
 use crate::screens::Act;
-use crate::widgets::ask::{self, Asking};
+use crate::widgets::ask::{self, Asking, Names};
 use crate::widgets::confirm::{Confirm, Outcome};
 use crate::widgets::plan::PlanPage;
 use crate::widgets::steps::RunPage;
@@ -54,8 +54,11 @@ fn in_words(error: &ClientError) -> String {
 }
 
 /// Names for completion.
-pub(crate) fn consumers(world: &World) -> Vec<&str> {
-    world.consumers.iter().flat_map(|page| &page.items).map(|one| one.id.as_str()).collect()
+pub(crate) fn names(world: &World) -> Names<'_> {
+    Names {
+        consumers: world.consumers.iter().flat_map(|page| &page.items).map(|one| one.id.as_str()).collect(),
+        backups: world.backups.iter().flat_map(|page| &page.items).map(|one| one.name.as_str()).collect(),
+    }
 }
 
 impl Flow {
@@ -198,7 +201,7 @@ impl Flow {
     /// A key while something is typed here.
     pub(crate) fn typed(&mut self, world: &World, key: Key) -> Option<Vec<Act>> {
         match &mut self.page {
-            Page::Asking(asking) => Some(match asking.key(key, &consumers(world)) {
+            Page::Asking(asking) => Some(match asking.key(key, &names(world)) {
                 ask::Outcome::Open => Vec::new(),
                 ask::Outcome::Left => {
                     self.page = Page::List;

@@ -6,7 +6,7 @@ use crate::traffic::LOOK_BACK;
 use gatehouse_common::health::{HealthItem, Severity};
 use gatehouse_common::limits::WINDOWS_KEPT;
 use gatehouse_common::ops::audit::AuditPage;
-use gatehouse_common::ops::entities::{Consumer, Page, Route, Session, Token};
+use gatehouse_common::ops::entities::{Backup, Consumer, Page, Route, Session, Token};
 use gatehouse_common::ops::hello::{Door, Hello};
 use gatehouse_common::ops::metrics::Window;
 use gatehouse_common::ops::runs::RunSummary;
@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) health: Vec<HealthItem>,
     pub(crate) routes: Option<Page<Route>>,
     pub(crate) consumers: Option<Page<Consumer>>,
+    pub(crate) backups: Option<Page<Backup>>,
     pub(crate) tokens: Option<Page<Token>>,
     pub(crate) sessions: Option<Page<Session>>,
     pub(crate) runs: Vec<RunSummary>,
@@ -45,6 +46,7 @@ impl World {
             health: Vec::new(),
             routes: None,
             consumers: None,
+            backups: None,
             tokens: None,
             sessions: None,
             runs: Vec::new(),
@@ -61,6 +63,11 @@ impl World {
     /// Keeps a window, or marks a hole.
     pub(crate) fn push_window(&mut self, window: Option<Window>) {
         if window.is_none() && self.windows.back().is_none_or(Option::is_none) {
+            return;
+        }
+        // A stream that is made again begins with seconds that are here already.
+        let last = self.windows.iter().rev().flatten().next().map(|window| window.at_unix_ms);
+        if window.as_ref().is_some_and(|new| last.is_some_and(|last| new.at_unix_ms <= last)) {
             return;
         }
         if self.windows.len() >= WINDOWS_KEPT {
@@ -85,6 +92,7 @@ impl World {
             }
             Rows::Routes(page) => self.routes = Some(page),
             Rows::Consumers(page) => self.consumers = Some(page),
+            Rows::Backups(page) => self.backups = Some(page),
             Rows::Tokens(page) => self.tokens = Some(page),
             Rows::Sessions(page) => self.sessions = Some(page),
             Rows::Runs(mut runs) => {

@@ -210,7 +210,7 @@ impl Screen for Runbooks {
     }
 
     fn asks(&self) -> Vec<Ask> {
-        vec![Ask::Runs, Ask::Consumers]
+        vec![Ask::Runs, Ask::Consumers, Ask::Backups]
     }
 
     fn typed(&mut self, world: &World, key: Key) -> Option<Vec<Act>> {
@@ -264,7 +264,7 @@ impl Screen for Runbooks {
         match &self.flow.page {
             Page::List if area.width >= 150 => self.about(world, canvas, page),
             Page::List => self.list(world, canvas, page),
-            Page::Asking(asking) => asking.draw(canvas, page, &flow::consumers(world)),
+            Page::Asking(asking) => asking.draw(canvas, page, &flow::names(world)),
             Page::Waiting(what) => canvas.row(page, 1, &format!("  {what}"), Role::Accent),
             Page::Plan(plan) => plan.draw(canvas, page, world.now_ms, world.may_operate()),
             Page::Run(run) => run.draw(canvas, page, world.now_ms),

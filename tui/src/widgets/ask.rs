@@ -21,6 +21,13 @@ pub(crate) enum Outcome {
     Complete,
 }
 
+/// What parameters are completed from.
+#[derive(Debug, Default)]
+pub(crate) struct Names<'a> {
+    pub(crate) consumers: Vec<&'a str>,
+    pub(crate) backups: Vec<&'a str>,
+}
+
 /// The questions under way.
 #[derive(Debug, Clone)]
 pub(crate) struct Asking {
@@ -47,20 +54,24 @@ impl Asking {
     }
 
     /// Live names that fit what is typed.
-    fn proposals<'a>(&self, consumers: &[&'a str]) -> Vec<&'a str> {
-        let asked = self.current().is_some_and(|param| param.kind == ParamKind::Consumer);
+    fn proposals<'a>(&self, names: &Names<'a>) -> Vec<&'a str> {
+        let known: &[&'a str] = match self.current().map(|param| &param.kind) {
+            Some(ParamKind::Consumer) => &names.consumers,
+            Some(ParamKind::Backup) => &names.backups,
+            _ => &[],
+        };
         let typed = self.line.text().trim();
-        let mut fit: Vec<&str> =
-            consumers.iter().copied().filter(|name| asked && name.contains(typed)).collect();
-        fit.sort_by_key(|name| (!name.starts_with(typed), *name));
+        let mut fit: Vec<&str> = known.iter().copied().filter(|name| name.contains(typed)).collect();
+        // Those that begin so first; each in the order in which the daemon told them.
+        fit.sort_by_key(|name| !name.starts_with(typed));
         fit.truncate(SHOWN);
         fit
     }
 
     /// Takes a key.
-    pub(crate) fn key(&mut self, key: Key, consumers: &[&str]) -> Outcome {
+    pub(crate) fn key(&mut self, key: Key, names: &Names<'_>) -> Outcome {
         self.note.clear();
-        let proposals = self.proposals(consumers);
+        let proposals = self.proposals(names);
         match key {
             Key::Esc | Key::Ctrl('c') => return Outcome::Left,
             Key::Tab => {
@@ -103,7 +114,7 @@ impl Asking {
     }
 
     /// Draws the question.
-    pub(crate) fn draw(&self, canvas: &mut Canvas<'_>, area: Rect, consumers: &[&str]) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas<'_>, area: Rect, names: &Names<'_>) {
         let inner = canvas.framed(area, &self.spec.title, self.spec.tier.words());
         let about = text::wrap(&self.spec.about, usize::from(inner.width));
         let mut row = 1;
@@ -126,7 +137,7 @@ impl Asking {
             );
             row += 2;
         }
-        for (index, name) in self.proposals(consumers).into_iter().enumerate() {
+        for (index, name) in self.proposals(names).into_iter().enumerate() {
             let (mark, role) = if self.chosen == Some(index) { ("> ", Role::Key) } else { ("  ", Role::Dim) };
             canvas.row(inner, row + cells(index), &format!("  {mark}{name}"), role);
         }

@@ -25,6 +25,7 @@ pub(crate) fn routes(state: &State) -> Vec<Route> {
 }
 
 fn route(name: &str, row: &Row, endpoints: Vec<String>) -> Route {
+    let kind = row.text("api_type").to_lowercase();
     let protected = row.flag("api_auth_required") && !row.flag("api_public");
     let mut policies = vec!["body size".to_owned()];
     if protected {
@@ -37,7 +38,7 @@ fn route(name: &str, row: &Row, endpoints: Vec<String>) -> Route {
     Route {
         id: RouteId::from(row.text("api_id")),
         name: name.to_owned(),
-        kind: row.text("api_type").to_lowercase(),
+        kind: if kind.is_empty() { "rest".to_owned() } else { kind },
         active: row.flag("active"),
         protected,
         endpoints,
