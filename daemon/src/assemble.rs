@@ -240,6 +240,12 @@ fn control_config(
         argon2: Argon2Config { memory_kib, iterations, lanes },
         hash_threads: settings.hash_threads,
         login_limit: LoginLimit { per_window, window_secs, disabled },
+        registration: settings.registration,
+        register_limit: LoginLimit {
+            per_window: settings.register_limit.0,
+            window_secs: settings.register_limit.1,
+            disabled: false,
+        },
         strict_envelope: settings.strict_envelope,
         enforce_admin_subscription: settings.enforce_admin_subscription,
         cookie_secure: settings.cookie_secure,

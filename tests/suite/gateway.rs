@@ -202,3 +202,19 @@ fn management_answers_with_its_codes() {
         assert_eq!((got, got_code), (status, code), "{method} {path}: {answer}");
     }
 }
+
+#[test]
+fn health_has_the_shapes_that_scripts_look_for() {
+    let (_folder, daemon, admin, _ana) = shop(&[]);
+    let text = raw(&daemon, "GET /api/v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[]);
+    assert!(text.contains("\"database\":{\"status\":\"healthy\""), "{text}");
+    let (status, health) = daemon.call("GET", "/api/v1/health", "", None).unwrap();
+    assert_eq!((status, &health["status"]), (200, &json!("degraded")), "there is no engine: {health}");
+    assert_eq!(health["checks"], health["data"]["components"]);
+    assert!(health["timestamp"].as_str().unwrap().ends_with("+00:00"), "{health}");
+    let (_, status) = daemon.call("GET", "/api/status", &admin, None).unwrap();
+    for field in ["memory_usage", "active_connections", "uptime", "uptime_seconds", "memory_usage_mb", "mode"]
+    {
+        assert!(!status[field].is_null(), "{field}: {status}");
+    }
+}

@@ -81,3 +81,43 @@ fn a_protection_that_is_not_enforced_is_refused() {
         assert!(answer["error_message"].as_str().unwrap().contains("not enforced"), "{answer}");
     }
 }
+
+#[test]
+fn who_registers_has_an_account_and_reaches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), &[("REGISTER_IP_RATE_LIMIT", "4")]).unwrap();
+    let register = |body: Value| {
+        let (status, answer) =
+            daemon.call("POST", "/platform/authorization/register", "", Some(body)).unwrap();
+        (status, answer["error_code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(register(json!({"email": "eva@x.org"})), (400, "AUTH001".to_owned()));
+    assert_eq!(register(json!({"email": "eva@x.org", "password": "weak"})), (400, "USR005".to_owned()));
+    assert_eq!(register(json!({"email": "eva@x.org", "password": PASSWORD})).0, 201);
+    assert_eq!(register(json!({"email": "admin@x.org", "password": PASSWORD})), (400, "USR001".to_owned()));
+    let again = register(json!({"email": "eve@x.org", "password": PASSWORD}));
+    assert_eq!(again, (429, "IP_RATE_LIMIT".to_owned()));
+    let eva = daemon.login("eva", PASSWORD).unwrap();
+    let me = daemon.call("GET", "/platform/user/me", &eva, None).unwrap().1;
+    assert_eq!((&me["role"], &me["groups"], &me["ui_access"]), (&json!("user"), &json!([]), &json!(false)));
+}
+
+#[test]
+fn a_revocation_is_served_within_100_ms() {
+    let (_folder, daemon, root, _hal) = helpdesk();
+    make_user(&daemon, &root, "eva", "user");
+    let took = (0..5).map(|_| {
+        let eva = daemon.login("eva", PASSWORD).unwrap();
+        let begun = std::time::Instant::now();
+        let revoked = daemon.call("POST", "/platform/authorization/admin/revoke/eva", &root, None).unwrap().0;
+        let took = begun.elapsed();
+        assert_eq!(revoked, 200);
+        assert_eq!(daemon.call("GET", "/platform/user/me", &eva, None).unwrap().0, 401);
+        let path = "/platform/authorization/admin/unrevoke/eva";
+        assert_eq!(daemon.call("POST", path, &root, None).unwrap().0, 200);
+        took
+    });
+    // The answer waits for the data plane; other tests share the machine, so the best of five counts.
+    let best = took.min().unwrap();
+    assert!(best < std::time::Duration::from_millis(100), "{best:?}");
+}

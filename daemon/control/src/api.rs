@@ -7,6 +7,7 @@ pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod lists;
+pub(crate) mod registration;
 pub(crate) mod roles;
 pub(crate) mod subscriptions;
 pub(crate) mod users;
@@ -27,6 +28,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     config.service(
         web::scope("/platform")
             .configure(authorization::routes)
+            .configure(registration::routes)
             .configure(apis::routes)
             .configure(endpoints::routes)
             .configure(users::routes)

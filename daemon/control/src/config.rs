@@ -58,6 +58,10 @@ pub struct ControlConfig {
     pub hash_threads: usize,
     /// Login limit.
     pub login_limit: LoginLimit,
+    /// Anyone may make an account of their own.
+    pub registration: bool,
+    /// Limit of registrations.
+    pub register_limit: LoginLimit,
     /// spec/doorman.md 1.1.
     pub strict_envelope: bool,
     /// Administrators need subscriptions too.

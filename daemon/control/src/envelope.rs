@@ -19,6 +19,8 @@ pub(crate) fn detail(status: u16, text: &str) -> Problem {
 /// What a handler answers.
 pub(crate) enum Reply {
     Data(u16, Value),
+    /// JSON whose order of fields older clients look for; the same in both modes.
+    Ordered(u16, String),
     Message(u16, String),
 }
 
@@ -35,7 +37,12 @@ pub(crate) fn answer(
     outcome: Result<Reply, Problem>,
 ) -> HttpResponse {
     let strict = control.config().strict_envelope;
+    let ordered = match &outcome {
+        Ok(Reply::Ordered(_, text)) => Some(text.clone()),
+        _ => None,
+    };
     let (status, body) = match outcome {
+        Ok(Reply::Ordered(status, _)) => (status, Value::Null),
         Ok(Reply::Data(status, data)) if strict => (200, strict_data(status, data)),
         Ok(Reply::Data(status, data)) => (status, data),
         Ok(Reply::Message(status, text)) if strict => (200, json!({"status_code": status, "message": text})),
@@ -50,8 +57,9 @@ pub(crate) fn answer(
         }
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response =
-        HttpResponseBuilder::new(status).content_type("application/json").body(body.to_string());
+    let mut response = HttpResponseBuilder::new(status)
+        .content_type("application/json")
+        .body(ordered.unwrap_or_else(|| body.to_string()));
     decorate(&mut response, request);
     response
 }

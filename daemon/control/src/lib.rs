@@ -34,9 +34,11 @@ pub(crate) struct Inner {
     config: ArcSwap<ControlConfig>,
     pub(crate) clock: Clock,
     pub(crate) started_unix_ms: i64,
+    pub(crate) store: Store,
     pub(crate) changes: Changes,
     pub(crate) hasher: Hasher,
     pub(crate) logins: LoginLimiter,
+    pub(crate) registrations: LoginLimiter,
 }
 
 impl Inner {
@@ -59,12 +61,21 @@ impl Control {
     /// A store that cannot be read or written.
     pub async fn start(config: ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
-        let changes = Changes::start(&config, store, publisher)?;
+        let changes = Changes::start(&config, store.clone(), publisher)?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
-        let logins = LoginLimiter::default();
+        let (logins, registrations) = Default::default();
         let started_unix_ms = clock.unix_ms();
-        Ok(Self(Arc::new(Inner { config, clock, started_unix_ms, changes, hasher, logins })))
+        Ok(Self(Arc::new(Inner {
+            config,
+            clock,
+            started_unix_ms,
+            store,
+            changes,
+            hasher,
+            logins,
+            registrations,
+        })))
     }
 
     /// Takes new settings: lives of tokens, keys, limits, cookies, envelope. Cost and number of password hashes stay

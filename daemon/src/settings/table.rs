@@ -101,6 +101,9 @@ settings! {
     login_rate_limit "5" [same("LOGIN_IP_RATE_LIMIT")] => "Logins per address and window.";
     login_rate_window_secs "300" [same("LOGIN_IP_RATE_WINDOW")] => "That window, seconds.";
     login_rate_disabled "false" [same("LOGIN_IP_RATE_DISABLED")] => "Switches that limit off.";
+    registration "true" => "Anyone may make an account; it has the role `user` and no group.";
+    register_rate_limit "5" [same("REGISTER_IP_RATE_LIMIT")] => "Registrations per address and window.";
+    register_rate_window_secs "3600" [same("REGISTER_IP_RATE_WINDOW")] => "That window, seconds.";
     strict_envelope "false" [same("STRICT_RESPONSE_ENVELOPE")]
         => "Answers 200 always, with the status in the body.";
     enforce_admin_subscription "false" [same("ENFORCE_ADMIN_SUBSCRIPTION")]

@@ -1,6 +1,7 @@
 //! `/platform/authorization` (spec/doorman.md 2.1): login, refresh, status, invalidate, and what an
 //! administrator does to somebody else's tokens.
 
+use super::registration::field;
 use super::{Outcome, part};
 use crate::change::Draft;
 use crate::config::ControlConfig;
@@ -78,13 +79,7 @@ async fn attempt(
 ) -> Result<(String, Claims), Problem> {
     let refused = |code: &str, text: &str| Problem::compat(400, code, text);
     let body: Value = serde_json::from_slice(body).map_err(|_| refused("AUTH004", "Invalid JSON payload"))?;
-    let field = |name: &str| {
-        body.get(name)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-            .ok_or_else(|| refused("AUTH001", &format!("Missing {name}: expected text")).at(name))
-    };
-    let (name, password) = (field("email")?, Secret::new(field("password")?.to_owned()));
+    let (name, password) = (field(&body, "email")?, Secret::new(field(&body, "password")?.to_owned()));
     let state = control.changes.state();
     let user = find(&state, name);
     let phc = user.as_ref().map(|user| user.text("password_hash").to_owned());
@@ -117,7 +112,7 @@ fn find(state: &State, name: &str) -> Option<Arc<Row>> {
     state.get("users", name).or_else(by_mail).cloned()
 }
 
-fn limit_headers(response: &mut HttpResponse, standing: &Standing, now_ms: i64) {
+pub(super) fn limit_headers(response: &mut HttpResponse, standing: &Standing, now_ms: i64) {
     let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-ratelimit-limit"), HeaderValue::from(standing.limit));
     headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from(standing.remaining));

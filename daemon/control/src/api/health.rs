@@ -5,9 +5,13 @@ use crate::envelope::Reply;
 use crate::session::caller;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
+use actix_web::cookie::time::OffsetDateTime;
+use actix_web::cookie::time::format_description::well_known::Rfc3339;
 use actix_web::web::{Bytes, ServiceConfig};
-use gatehouse_common::problem::Problem;
+use gatehouse_common::problem::{Code, Problem};
 use gatehouse_common::units;
+use gatehouse_store::tables::REVISION_KEY;
+use serde::Serialize;
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -84,9 +88,78 @@ async fn clear(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome
     Ok(Reply::message(200, "All caches cleared"))
 }
 
+/// One component; `status` comes first, since scripts look for it there (spec/octoprox.md 13.1).
+#[derive(Serialize, Clone)]
+struct Component {
+    status: &'static str,
+    healthy: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_time_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+}
+
+#[derive(Serialize, Clone)]
+struct Components {
+    database: Component,
+    docker: Component,
+}
+
+#[derive(Serialize, Clone, Default)]
+struct Workspaces {
+    total: u64,
+    active: u64,
+}
+
+#[derive(Serialize)]
+struct Part {
+    status: &'static str,
+    timestamp: String,
+    components: Components,
+    workspaces: Workspaces,
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    checks: Components,
+    components: Components,
+    workspaces: Workspaces,
+    timestamp: String,
+    data: Part,
+}
+
+/// The union of the shapes that older clients and scripts read. No container engine is spoken to by this version,
+/// and that is what it says.
 async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outcome {
-    let revision = control.changes.state().revision;
-    // No engine is spoken to by this version, and that is what it says.
-    let components = json!({"store": "healthy", "docker": "unavailable"});
-    Ok(Reply::Data(200, json!({"status": "healthy", "revision": revision, "components": components})))
+    let begun = std::time::Instant::now();
+    let read = control.store.get("meta", REVISION_KEY).is_ok();
+    let took = begun.elapsed().as_secs_f64() * 1e3;
+    let database = Component {
+        status: if read { "healthy" } else { "unhealthy" },
+        healthy: read,
+        response_time_ms: Some((took * 1e3).round() / 1e3),
+        version: None,
+    };
+    let docker = Component { status: "unavailable", healthy: false, response_time_ms: None, version: None };
+    let components = Components { database, docker };
+    let (status, code) = if read { ("degraded", 200) } else { ("unhealthy", 503) };
+    let (timestamp, workspaces) = (timestamp(control.clock.unix_ms()), Workspaces::default());
+    let data = Part {
+        status,
+        timestamp: timestamp.clone(),
+        components: components.clone(),
+        workspaces: workspaces.clone(),
+    };
+    let health = Health { status, checks: components.clone(), components, workspaces, timestamp, data };
+    let text =
+        serde_json::to_string(&health).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+    Ok(Reply::Ordered(code, text))
+}
+
+/// RFC 3339 with the offset written out.
+fn timestamp(unix_ms: i64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
+    let text = at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default();
+    text.replace('Z', "+00:00")
 }

@@ -53,6 +53,8 @@ const FIELDS: &[Field] = &[
     ("active", Kind::Flag, Absent::Is(true)),
     ("ui_access", Kind::Flag, Absent::Is(false)),
 ];
+/// Names that are words of a path.
+pub(super) const TAKEN: &[&str] = &["me", "all", "email"];
 /// Never shown.
 const HIDDEN: [&str; 4] = ["password_hash", "token_epoch", "token_epoch_before", "tokens_revoked"];
 
@@ -68,6 +70,17 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 fn shown(row: &Row) -> Value {
     let fields = row.iter().filter(|(name, _)| !HIDDEN.contains(&name.as_str()));
     Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+/// A user with the default of every field, role `user`, no group.
+pub(super) fn plain(name: &str, email: &str, hash: &str, token_epoch: i64) -> Row {
+    let given = json!({"username": name, "email": email, "password": hash, "role": "user"});
+    // Every required field is given, so that nothing can be missing.
+    let mut row = schema::create(FIELDS, &given).unwrap_or_default();
+    row.remove("password");
+    row.insert("password_hash".to_owned(), json!(hash));
+    row.insert("token_epoch".to_owned(), json!(token_epoch));
+    row
 }
 
 fn refused(status: u16, code: &str, text: &str) -> Problem {
@@ -98,7 +111,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     };
     passwords::policy(password.expose())?;
     let name = row.text("username").to_owned();
-    super::addressable(&name, &["me", "all", "email"], "USR001", "username")?;
+    super::addressable(&name, TAKEN, "USR001", "username")?;
     let taken = |state: &State, row: &Row| {
         state.get("users", row.text("username")).is_some() || email_taken(state, row.text("email"), "")
     };
