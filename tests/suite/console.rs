@@ -49,7 +49,9 @@ fn from_a_request_to_its_revocation_and_who_did_it() {
     terminal.press(&["Escape"]).unwrap();
     terminal.shows(&["backup_now"]).unwrap();
     terminal.press(&["6"]).unwrap();
-    terminal.shows(&["[6 Audit]", "chain verified", "run.revoke_tokens", "user/ana", "uid "]).unwrap();
+    terminal.shows(&["[6 Audit]", "chain verified", "run.revoke_tokens", "user/ana"]).unwrap();
+    terminal.press(&["Enter"]).unwrap();
+    terminal.shows(&["uid ", "leaked token"]).unwrap();
 }
 
 #[test]

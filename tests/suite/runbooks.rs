@@ -49,7 +49,7 @@ fn revoked_tokens_are_dead_for_the_very_next_call() {
     assert_eq!(call(&fresh), 200, "ana may log in again");
     let record = audited(&daemon, "run.revoke_tokens");
     assert_eq!((&record["outcome"], &record["object"]), (&json!("ok"), &json!("user/ana")));
-    assert!(record["actor"].as_str().unwrap().starts_with("uid "), "{record}");
+    assert!(record["actor"].as_str().unwrap().contains("uid "), "{record}");
     assert_eq!(record["detail"]["reason"], "a test");
     drop(daemon);
 }

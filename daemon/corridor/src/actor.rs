@@ -9,6 +9,8 @@ pub enum Actor {
     Peer {
         /// User id.
         uid: u32,
+        /// Login name of that id, where the system has one.
+        name: Option<String>,
         /// Process id, where the kernel gives one.
         pid: Option<i32>,
         /// True for `operate.sock`.
@@ -41,8 +43,12 @@ impl Actor {
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Peer { uid, name: Some(name), pid: Some(pid), .. } => {
+                write!(f, "{name} (uid {uid}, pid {pid})")
+            }
+            Self::Peer { uid, name: Some(name), .. } => write!(f, "{name} (uid {uid})"),
             Self::Peer { uid, pid: Some(pid), .. } => write!(f, "uid {uid} (pid {pid})"),
-            Self::Peer { uid, pid: None, .. } => write!(f, "uid {uid}"),
+            Self::Peer { uid, .. } => write!(f, "uid {uid}"),
             Self::User { name, .. } => f.write_str(name),
             Self::System => f.write_str("gatehoused"),
         }

@@ -58,9 +58,9 @@ mod tests {
 
     #[test]
     fn the_view_door_gives_no_power() {
-        let viewer = Actor::Peer { uid: 0, pid: None, operate: false };
+        let viewer = Actor::Peer { uid: 0, name: None, pid: None, operate: false };
         assert!(grant(&viewer).write().is_err());
         assert!(grant(&viewer).destroy().is_err());
-        assert!(grant(&Actor::Peer { uid: 1, pid: None, operate: true }).destroy().is_ok());
+        assert!(grant(&Actor::Peer { uid: 1, name: None, pid: None, operate: true }).destroy().is_ok());
     }
 }

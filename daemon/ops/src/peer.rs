@@ -27,7 +27,10 @@ pub(crate) fn learn(io: &dyn Any, extensions: &mut Extensions, attached: &Attach
     let operate = name.is_some_and(|name| name == OPERATE);
     let door = if operate { Door::Operate } else { Door::View };
     let Ok(credentials) = stream.peer_cred() else { return };
-    let actor = Actor::Peer { uid: credentials.uid(), pid: credentials.pid(), operate };
+    let uid = credentials.uid();
+    // Without a name the number has to do.
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    let actor = Actor::Peer { uid, name: user.map(|user| user.name), pid: credentials.pid(), operate };
     let entry = Entry { actor: actor.to_string(), door, since_unix_ms: clock.unix_ms() };
     extensions.insert::<Ticket>(attached.enter(entry));
     extensions.insert(Peer { actor, door });

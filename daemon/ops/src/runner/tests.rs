@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-const BOSS: Actor = Actor::Peer { uid: 0, pid: None, operate: true };
+const BOSS: Actor = Actor::Peer { uid: 0, name: None, pid: None, operate: true };
 
 /// What the scripted control has seen and has.
 #[derive(Default)]
@@ -255,7 +255,7 @@ async fn nothing_starts_without_the_word_the_reason_the_door_and_the_same_world(
     let runner = stage.runner(Fault::default());
     let plan = runner.plan(&BOSS, request("revoke_tokens", &[("user", "ana")])).await.unwrap();
     let restore = runner.plan(&BOSS, request("restore_backup", &[("backup", "a.jsonl")])).await.unwrap();
-    let viewer = Actor::Peer { uid: 0, pid: None, operate: false };
+    let viewer = Actor::Peer { uid: 0, name: None, pid: None, operate: false };
     let wrong = StartRequest { confirm: Some("anna".to_owned()), ..start_of(&plan) };
     let silent = StartRequest { reason: Some(" ".to_owned()), ..start_of(&restore) };
     let unknown = StartRequest { plan: "0".repeat(16), ..start_of(&plan) };
