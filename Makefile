@@ -1,12 +1,16 @@
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: run test release deb fuzz setup
+.PHONY: run test release bench deb fuzz setup
 
 run:            ## build and start the appliance with a demo API
 	@packaging/run.sh
 
 release:        ## target/release/gatehoused
 	cargo build --release --locked -p gatehouse-daemon
+
+bench: release  ## beside nginx and HAProxy, into target/bench/results.json; QUICK=1 is shorter
+	cargo build --release --locked -p gatehouse-tests --bin bench
+	@packaging/bench.sh
 
 deb: release    ## ../gatehouse_*.deb
 	DEB_BUILD_OPTIONS=nocheck dpkg-buildpackage -us -uc -b -d
