@@ -5,7 +5,7 @@ use crate::call::{Admitted, Call, Known};
 use crate::failure::Failure;
 use crate::lane::{Lane, Verified};
 use crate::prepare::{Prepared, Who};
-use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderValue};
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 const COOKIE_NAME: &str = "access_token_cookie";
 const KEY_PREFIX: &str = "mcp_";
+static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 #[derive(Deserialize)]
 struct Claims {
@@ -55,7 +56,7 @@ fn credential<'c>(call: &'c Call<'_, Admitted<'_>>) -> Option<&'c str> {
     if let Some((_, value)) = cookie.filter(|(_, value)| !value.is_empty()) {
         return Some(value);
     }
-    if let Some(key) = headers.get("x-api-key").and_then(text) {
+    if let Some(key) = headers.get(&API_KEY).and_then(text) {
         return Some(key);
     }
     let value = text(headers.get(AUTHORIZATION)?)?;
