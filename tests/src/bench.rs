@@ -1,6 +1,7 @@
 //! The benchmark: Gatehouse beside nginx and HAProxy, in one run on loopback. Only ratios of one run count;
 //! rounds alternate between the proxies, so that what else the machine does hits all alike.
 
+mod calls;
 mod fresh;
 mod load;
 mod process;
@@ -78,7 +79,11 @@ pub fn run(
         report::say(say, &cell, rows.is_empty())?;
         rows.extend(cell);
     }
-    report::conclude(say, results, &rows, &fresh)
+    let calls = lines
+        .iter()
+        .map(|line| Ok((line.name, calls::measure(line, &script, folder, "b100", 64)?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    report::conclude(say, results, &rows, &fresh, &calls)
 }
 
 /// The one line of a proxy that others are compared with comes first.

@@ -19,6 +19,7 @@ const SETTLE: Duration = Duration::from_millis(120);
 /// What one measurement gave.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
+    pub(crate) requests: f64,
     pub(crate) cpu_us: f64,
     pub(crate) per_second: f64,
     pub(crate) p50_us: f64,
@@ -64,6 +65,7 @@ pub(crate) fn measure(
     let [requests, micros, errors, p50_us, p99_us] = result(&text).with_context(what)?;
     anyhow::ensure!(requests > 0.0 && errors == 0.0, "{}", what());
     Ok(Sample {
+        requests,
         cpu_us: used / requests,
         per_second: requests * 1e6 / micros,
         p50_us,

@@ -32,6 +32,7 @@ pub(crate) fn row(name: &'static str, body: &str, connections: u32, own: &[Sampl
     let of = |field: fn(&Sample) -> f64| median(own.iter().map(field).collect());
     let each: Vec<f64> = own.iter().zip(base).map(|(own, base)| own.cpu_us / base.cpu_us).collect();
     let sample = Sample {
+        requests: own.iter().map(|sample| sample.requests).sum(),
         cpu_us: of(|sample| sample.cpu_us),
         per_second: of(|sample| sample.per_second),
         p50_us: of(|sample| sample.p50_us),
@@ -51,7 +52,7 @@ pub(crate) fn say(out: &mut impl Write, cell: &[Row], first: bool) -> anyhow::Re
         writeln!(out, "|---|---|---|---|---|---|---|---|")?;
     }
     for Row { name, body, connections, ratio, sample, .. } in cell {
-        let Sample { cpu_us, per_second, p50_us, p99_us, rss_kib } = sample;
+        let Sample { cpu_us, per_second, p50_us, p99_us, rss_kib, .. } = sample;
         let mib = rss_kib / 1024.0;
         writeln!(
             out,
@@ -68,8 +69,8 @@ fn version(program: &str) -> String {
 }
 
 fn value(row: &Row) -> Value {
-    let Sample { cpu_us, per_second, p50_us, p99_us, rss_kib } = row.sample;
-    json!({"proxy": row.name, "body": row.body, "connections": row.connections, "cpu_us_per_request": cpu_us,
+    let Sample { requests, cpu_us, per_second, p50_us, p99_us, rss_kib } = row.sample;
+    json!({"proxy": row.name, "body": row.body, "connections": row.connections, "requests": requests, "cpu_us_per_request": cpu_us,
            "ratio": row.ratio, "ratio_each_round": row.each, "requests_per_second": per_second, "p50_us": p50_us,
            "p99_us": p99_us, "rss_kib": rss_kib})
 }
@@ -80,6 +81,7 @@ pub(crate) fn conclude(
     results: &Path,
     rows: &[Row],
     fresh: &Value,
+    calls: &[(&str, Option<f64>)],
 ) -> anyhow::Result<()> {
     let ratio = rows
         .iter()
@@ -97,6 +99,12 @@ pub(crate) fn conclude(
         let verdict = if got <= most { "met" } else { "MISSED" };
         writeln!(out, "{verdict}: {what}: {got:.2}, at most {most}")?;
     }
+    for (name, calls) in calls {
+        let calls = calls.map_or("strace is missing".to_owned(), |calls| format!("{calls:.2}"));
+        writeln!(out, "system calls per request, 100 B, 64 connections: {name}: {calls}")?;
+    }
+    let calls: Vec<Value> =
+        calls.iter().map(|(name, calls)| json!({"proxy": name, "calls_per_request": calls})).collect();
     let bars: Vec<Value> = bars
         .iter()
         .map(|(what, got, most)| json!({"what": what, "got": got, "at_most": most, "met": got <= most}))
@@ -106,6 +114,7 @@ pub(crate) fn conclude(
         "processors": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         "fresh": fresh,
         "bars": bars,
+        "system_calls": calls,
         "rows": rows.iter().map(value).collect::<Vec<_>>(),
     });
     std::fs::write(results, format!("{page:#}\n")).with_context(|| results.display().to_string())?;
