@@ -22,8 +22,7 @@ pub(crate) fn measure(
     line: &Line,
     script: &Path,
     folder: &Path,
-    body: &str,
-    connections: u32,
+    (body, connections): (&str, u32),
 ) -> anyhow::Result<Option<f64>> {
     let summary = folder.join("strace");
     let mut command = Command::new("strace");

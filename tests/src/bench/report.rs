@@ -1,7 +1,7 @@
 //! Medians, the table, the file, the bars.
 
 use super::load::Sample;
-use super::{BASE, median};
+use super::{BAR, BASE, median};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -85,7 +85,7 @@ pub(crate) fn conclude(
 ) -> anyhow::Result<()> {
     let ratio = rows
         .iter()
-        .find(|row| (row.name, row.body.as_str(), row.connections) == ("gatehouse", "b100", 64))
+        .find(|row| (row.name, row.body.as_str(), row.connections) == ("gatehouse", BAR.0, BAR.1))
         .map(|row| row.ratio)
         .context("the plan has no cell for the bar")?;
     let number = |name: &str| fresh.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN);
