@@ -1,12 +1,16 @@
 export CARGO_TERM_COLOR ?= never
 
-.PHONY: run test release deb test-package fuzz setup
+.PHONY: run test release bench deb test-package fuzz setup
 
 run:            ## build and start the appliance with a demo API
 	@packaging/run.sh
 
 release:        ## target/release/gatehoused and gatehouse
 	cargo build --release --locked -p gatehouse-daemon -p gatehouse-tui
+
+bench: release  ## beside nginx and HAProxy, into target/bench/results.json; QUICK=1 is shorter
+	cargo build --release --locked -p gatehouse-tests --bin bench
+	@packaging/bench.sh
 
 deb:            ## target/deb/gatehouse_*.deb
 	@packaging/deb.sh

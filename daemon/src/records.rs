@@ -3,6 +3,7 @@
 
 use gatehouse_corridor::telemetry::{AccessRecord, Telemetry};
 use gatehouse_ops::LogRing;
+use serde::Serialize;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -68,23 +69,64 @@ impl Records {
     }
 }
 
+/// A record as it stands in the file.
+#[derive(Serialize)]
+struct Line<'r> {
+    at_unix_ms: i64,
+    request_id: &'r str,
+    method: &'r str,
+    path: &'r str,
+    route: &'r str,
+    consumer: &'r str,
+    client_ip: &'r str,
+    status: u16,
+    micros: u64,
+    upstream_micros: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    upstream: &'r str,
+    failure: &'r str,
+}
+
+/// Straight into the batch: a tree of values first would cost as much as a sixth of the whole request.
 fn line(record: &AccessRecord, into: &mut Vec<u8>) {
-    let object = serde_json::json!({
-        "at_unix_ms": record.at_unix_ms,
-        "request_id": record.request,
-        "method": record.method,
-        "path": record.path,
-        "route": record.route,
-        "consumer": record.consumer,
-        "client_ip": record.peer,
-        "status": record.status,
-        "micros": record.micros,
-        "upstream_micros": record.upstream_micros,
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-        "upstream": record.upstream,
-        "failure": record.failure,
-    });
-    into.extend_from_slice(object.to_string().as_bytes());
-    into.push(b'\n');
+    let line = Line {
+        at_unix_ms: record.at_unix_ms,
+        request_id: &record.request,
+        method: &record.method,
+        path: &record.path,
+        route: &record.route,
+        consumer: &record.consumer,
+        client_ip: &record.peer,
+        status: record.status,
+        micros: record.micros,
+        upstream_micros: record.upstream_micros,
+        bytes_in: record.bytes_in,
+        bytes_out: record.bytes_out,
+        upstream: &record.upstream,
+        failure: record.failure,
+    };
+    let whole = into.len();
+    match serde_json::to_writer(&mut *into, &line) {
+        Ok(()) => into.push(b'\n'),
+        // Strings and numbers into memory cannot fail; half a line would spoil the file.
+        Err(_) => into.truncate(whole),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_of_json() {
+        let record = AccessRecord { path: "/a\"\n".to_owned(), status: 200, ..AccessRecord::default() };
+        let mut text = Vec::new();
+        line(&record, &mut text);
+        line(&record, &mut text);
+        let lines: Vec<serde_json::Value> =
+            text.split_inclusive(|b| *b == b'\n').map(|one| serde_json::from_slice(one).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["path"], &lines[0]["status"]), (&"/a\"\n".into(), &200.into()));
+    }
 }

@@ -1,5 +1,6 @@
 //! The harness: the real daemon with a state of its own, a real upstream, waits that say what they wait for.
 
+pub mod bench;
 pub mod daemon;
 pub mod ops;
 pub mod tmux;

@@ -24,7 +24,8 @@ use serde_json::Value;
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES));
     health::routes(config);
-    keys::routes(config);
+    // In a scope: what the gateway carries passes every pattern out here, and one with a variable is a regex.
+    config.service(web::scope("/api/v1").configure(keys::routes).configure(health::versioned));
     config.service(
         web::scope("/platform")
             .configure(authorization::routes)

@@ -5,6 +5,7 @@ use crate::prepare::{Prepared, Who};
 use arc_swap::ArcSwap;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::telemetry::Telemetry;
+use http::HeaderMap;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -14,6 +15,15 @@ use std::sync::atomic::AtomicBool;
 
 /// Verified tokens kept; when full the cache starts anew, which costs one verification each.
 const VERIFIED_TOKENS: usize = 4_096;
+
+/// Emptied header maps kept, and the fields the largest of them may have room for.
+const SPARE_MAPS: usize = 256;
+const SPARE_FIELDS: usize = 64;
+/// Fields a new map has room for: those of a request and, as hyper takes the same map for it, of its answer.
+const FIELDS: usize = 16;
+
+/// The end of a token, which lies in its signature: as good as random, and short to hash.
+type Mark = [u8; 16];
 
 /// A token that was verified under the lane's present revision.
 #[derive(Clone)]
@@ -44,8 +54,9 @@ pub(crate) struct Lane {
     pub(crate) draining: Arc<AtomicBool>,
     prepared: Arc<ArcSwap<Prepared>>,
     cached: RefCell<Rc<Held>>,
-    verified: RefCell<HashMap<String, Verified>>,
+    verified: RefCell<HashMap<Mark, (String, Verified)>>,
     verified_under: Cell<u64>,
+    spare: RefCell<Vec<HeaderMap>>,
 }
 
 impl Lane {
@@ -66,6 +77,21 @@ impl Lane {
             prepared,
             verified: RefCell::default(),
             verified_under: Cell::new(0),
+            spare: RefCell::default(),
+        }
+    }
+
+    /// An empty map, one that was used before if there is one: they are larger than what malloc gives quickly.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        self.spare.borrow_mut().pop().unwrap_or_else(|| HeaderMap::with_capacity(FIELDS))
+    }
+
+    /// Takes a map that is done with.
+    pub(crate) fn spare(&self, mut headers: HeaderMap) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_MAPS && headers.capacity() <= SPARE_FIELDS {
+            headers.clear();
+            spare.push(headers);
         }
     }
 
@@ -83,15 +109,18 @@ impl Lane {
         if self.verified_under.replace(revision) != revision {
             self.verified.borrow_mut().clear();
         }
-        self.verified.borrow().get(token).cloned()
+        let cache = self.verified.borrow();
+        let (whole, verified) = cache.get(token.as_bytes().last_chunk::<16>()?)?;
+        (whole == token).then(|| verified.clone())
     }
 
     /// Remembers a verified token.
     pub(crate) fn remember(&self, token: &str, verified: Verified) {
+        let Some(mark) = token.as_bytes().last_chunk() else { return };
         let mut cache = self.verified.borrow_mut();
         if cache.len() >= VERIFIED_TOKENS {
             cache.clear();
         }
-        cache.insert(token.to_owned(), verified);
+        cache.insert(*mark, (token.to_owned(), verified));
     }
 }

@@ -5,6 +5,7 @@ use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::snapshot::{Api, ApiKey, Consumer, GatewayLimits, Snapshot};
 use gatehouse_corridor::telemetry::RouteStats;
+use http::header::HeaderValue;
 use jsonwebtoken::DecodingKey;
 use matchit::Router;
 use std::collections::{HashMap, HashSet};
@@ -16,6 +17,7 @@ use std::sync::atomic::AtomicUsize;
 pub(crate) struct Upstream {
     /// `host:port`: where to connect, and the `Host` sent.
     pub(crate) authority: Arc<str>,
+    pub(crate) host: HeaderValue,
     /// Path put before the request's, without a slash at its end.
     pub(crate) prefix: String,
 }
@@ -40,6 +42,8 @@ pub(crate) struct Route {
 /// A consumer, ready to be asked.
 pub(crate) struct Who {
     pub(crate) consumer: Consumer,
+    /// The name, as upstreams get it; `None` if no field can hold it.
+    pub(crate) name: Option<HeaderValue>,
     pub(crate) subscriptions: HashSet<String>,
     pub(crate) limiter: Option<Arc<Limiter>>,
 }
@@ -83,7 +87,9 @@ pub(crate) fn upstream(text: &str) -> Result<Upstream, String> {
         return Err(format!("{text:?}: expected a host and no query"));
     }
     let prefix = uri.path().trim_end_matches('/').to_owned();
-    Ok(Upstream { authority: format!("{host}:{port}").into(), prefix })
+    let authority = format!("{host}:{port}");
+    let host = HeaderValue::from_str(&authority).map_err(|_| format!("{text:?}: expected a plain host"))?;
+    Ok(Upstream { authority: authority.into(), host, prefix })
 }
 
 fn targets(servers: &[String]) -> Targets {
@@ -170,7 +176,8 @@ fn who(consumer: &Consumer, before: &Prepared) -> Arc<Who> {
         _ => Arc::new(Limiter::new(rate)),
     });
     let subscriptions = consumer.subscriptions.iter().cloned().collect();
-    Arc::new(Who { consumer: consumer.clone(), subscriptions, limiter })
+    let name = HeaderValue::from_str(consumer.id.as_str()).ok();
+    Arc::new(Who { consumer: consumer.clone(), name, subscriptions, limiter })
 }
 
 #[cfg(test)]

@@ -20,7 +20,11 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/api/health", get => online);
     resource!(config, "/api/status", get => status);
     resource!(config, "/api/caches", delete => clear);
-    resource!(config, "/api/v1/health", get => health);
+}
+
+/// Below `/api/v1`.
+pub(crate) fn versioned(config: &mut ServiceConfig) {
+    resource!(config, "/health", get => health);
 }
 
 /// Below `/platform`.

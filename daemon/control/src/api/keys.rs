@@ -19,9 +19,10 @@ use sha2::{Digest as _, Sha256};
 /// Longest name, characters.
 const NAME_CHARS: usize = 100;
 
+/// Below `/api/v1`.
 pub(crate) fn routes(config: &mut ServiceConfig) {
-    resource!(config, "/api/v1/api-keys", get => list, post => post);
-    resource!(config, "/api/v1/api-keys/{id}", delete => delete);
+    resource!(config, "/api-keys", get => list, post => post);
+    resource!(config, "/api-keys/{id}", delete => delete);
 }
 
 fn shown(id: &str, row: &Row) -> Value {

@@ -4,6 +4,8 @@ use crate::config::Argon2Config;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params, Version};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_common::secret::Secret;
 use std::sync::Arc;
@@ -41,7 +43,7 @@ impl Hasher {
         let internal = |error: argon2::Error| Problem::new(Code::Internal, format!("argon2: {error}"));
         let params = Params::new(cost.memory_kib, cost.iterations, cost.lanes, None).map_err(internal)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let decoy = hash(&argon2, "decoy")?;
+        let decoy = decoy(argon2.params());
         let (running, waiting) = (Arc::new(Semaphore::new(threads.max(1))), Arc::new(Semaphore::new(QUEUE)));
         Ok(Self { argon2, running, waiting, decoy })
     }
@@ -83,6 +85,17 @@ impl Hasher {
     }
 }
 
+/// A string that costs as much to verify as any other and that no password belongs to. Not a real hash: that
+/// would cost its time at each start, and glibc, once it has seen so large a block freed, keeps the next.
+fn decoy(params: &Params) -> String {
+    let [salt, hash] = [
+        STANDARD_NO_PAD.encode(rand::random::<[u8; 16]>()),
+        STANDARD_NO_PAD.encode(rand::random::<[u8; Params::DEFAULT_OUTPUT_LEN]>()),
+    ];
+    let (memory_kib, iterations, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    format!("$argon2id$v=19$m={memory_kib},t={iterations},p={lanes}${salt}${hash}")
+}
+
 fn hash(argon2: &Argon2<'_>, password: &str) -> Result<String, Problem> {
     let internal =
         |error: argon2::password_hash::Error| Problem::new(Code::Internal, format!("argon2: {error}"));
@@ -92,6 +105,18 @@ fn hash(argon2: &Argon2<'_>, password: &str) -> Result<String, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_decoy_differs_from_a_hash_in_nothing_but_its_bytes() {
+        let cost = Argon2Config { memory_kib: 64, iterations: 2, lanes: 1 };
+        let hasher = Hasher::start(cost, 1).unwrap();
+        let real = hash(&hasher.argon2, "a password").unwrap();
+        let parsed = [&hasher.decoy, &real].map(|text| PasswordHash::new(text).unwrap());
+        let [decoy, real] = parsed.map(|one| {
+            (one.algorithm, one.version, one.params, one.hash.unwrap().len(), one.salt.unwrap().len())
+        });
+        assert_eq!(decoy, real);
+    }
 
     #[test]
     fn the_policy() {

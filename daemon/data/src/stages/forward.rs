@@ -6,6 +6,7 @@ use crate::failure::Failure;
 use crate::pool::Connection;
 use crate::prepare::Upstream;
 use crate::stages::record::Record;
+use crate::stages::shape::head as head_of;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
@@ -19,10 +20,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// A request, ready to be sent.
-pub(crate) struct Shaped {
+pub(crate) struct Shaped<'a> {
     pub(crate) head: http::Request<()>,
     pub(crate) body: Outgoing,
-    pub(crate) upstream: Upstream,
+    pub(crate) upstream: &'a Upstream,
 }
 
 /// An answer's head, with its body still to come.
@@ -126,7 +127,7 @@ async fn patiently<T>(answer: impl Future<Output = T>, patience: Duration, sent:
 }
 
 pub(crate) async fn forward(
-    shaped: Shaped,
+    shaped: Shaped<'_>,
     call: &Call<'_, Allowed<'_>>,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
@@ -138,7 +139,8 @@ pub(crate) async fn forward(
     let begun = Instant::now();
     let broke = body.broke();
     let bodiless = broke.is_none();
-    let mut request = head.clone().map(|()| body);
+    let idempotent = head.method().is_idempotent();
+    let mut request = head.map(|()| body);
     let mut reuse = true;
     loop {
         let idle = reuse.then(|| call.lane.pool.take(&upstream.authority, limits.idle_timeout_ms)).flatten();
@@ -162,10 +164,12 @@ pub(crate) async fn forward(
         }
         // Either nothing was sent, or there is no body and the method may be repeated (RFC 9110 9.2.2).
         let unsent = error.take_message();
-        let repeatable = bodiless && head.method().is_idempotent();
+        let repeatable = bodiless && idempotent;
         request = match (connection.reused && reuse, unsent) {
             (true, Some(unsent)) => unsent,
-            (true, None) if repeatable => head.clone().map(|()| Outgoing::Empty),
+            (true, None) if repeatable => {
+                head_of(call, upstream, &record.access.request)?.map(|()| Outgoing::Empty)
+            }
             _ => return Err(Failure::Upstream),
         };
         reuse = false;

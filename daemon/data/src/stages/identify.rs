@@ -2,16 +2,17 @@
 
 use crate::call::{Arrived, Call};
 use crate::failure::Failure;
-use crate::stages::record::Record;
+use crate::stages::record::{REQUEST_ID, Record};
 use actix_web::http::Method;
-use actix_web::http::header::UPGRADE;
+use actix_web::http::header::{HeaderName, UPGRADE};
 
 /// Longest id taken from a client, bytes.
 const ID_BYTES: usize = 128;
+static OTHER_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 pub(crate) fn identify(call: &Call<'_, Arrived>, record: &mut Record) -> Result<(), Failure> {
     let headers = call.request.headers();
-    let given = headers.get("x-request-id").or_else(|| headers.get("request-id"));
+    let given = headers.get(&REQUEST_ID).or_else(|| headers.get(&OTHER_REQUEST_ID));
     let given = given.and_then(|value| value.to_str().ok());
     match given
         .filter(|id| !id.is_empty() && id.len() <= ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic()))

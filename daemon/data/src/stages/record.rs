@@ -22,6 +22,10 @@ use std::time::Instant;
 
 /// Status recorded when the client went away first.
 const CLIENT_GONE: u16 = 499;
+static OLD_REQUEST_ID: HeaderName = HeaderName::from_static("request_id");
+/// Also what a client or a proxy in front may send.
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static GATEWAY_TIME: HeaderName = HeaderName::from_static("x-gateway-time");
 
 /// An open record.
 pub(crate) struct Record {
@@ -89,11 +93,11 @@ impl Record {
         }
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::from_str(&self.access.request) {
-            headers.insert(HeaderName::from_static("request_id"), id.clone());
-            headers.insert(HeaderName::from_static("x-request-id"), id);
+            headers.insert(OLD_REQUEST_ID.clone(), id.clone());
+            headers.insert(REQUEST_ID.clone(), id);
         }
         let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        headers.insert(HeaderName::from_static("x-gateway-time"), HeaderValue::from(millis));
+        headers.insert(GATEWAY_TIME.clone(), HeaderValue::from(millis));
         response.map_body(|_, body| {
             // Without a body there is nothing to follow: it closes when it is dropped.
             self.closed = matches!(body.size(), BodySize::None | BodySize::Sized(0));

@@ -7,9 +7,10 @@ use crate::stages::forward::Answer;
 use crate::stages::hop::HopByHop;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use hyper::body::{Body as _, Incoming};
 use std::future::Future as _;
 use std::pin::Pin;
@@ -19,18 +20,19 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 /// Describe the body itself and always pass.
-const ALWAYS: [&str; 10] = [
-    "content-type",
-    "content-encoding",
-    "content-language",
-    "content-disposition",
-    "content-range",
-    "cache-control",
-    "etag",
-    "last-modified",
-    "location",
-    "vary",
+static ALWAYS: [HeaderName; 10] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_RANGE,
+    header::CACHE_CONTROL,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::LOCATION,
+    header::VARY,
 ];
+static BACKEND_TIME: HeaderName = HeaderName::from_static("x-backend-time");
 
 /// The upstream fell silent within an answer.
 #[derive(Debug, thiserror::Error)]
@@ -109,23 +111,27 @@ pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpRespons
     let route = call.stage.0.routed.route;
     let mut head = HttpResponseBuilder::new(status).finish();
     let headers = head.headers_mut();
-    let named = parts.headers.get_all("connection").iter().filter_map(|value| value.to_str().ok());
+    let named = parts.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let hop = HopByHop::named(named);
     for (name, value) in &parts.headers {
-        let listed = ALWAYS.contains(&name.as_str()) || route.headers.contains(name.as_str());
-        if let (true, Ok(name), Ok(value)) = (
-            listed && !hop.ends(name.as_str()),
-            HeaderName::from_bytes(name.as_str().as_bytes()),
-            HeaderValue::from_bytes(value.as_bytes()),
-        ) {
+        let text = name.as_str();
+        let name = match ALWAYS.iter().find(|always| always.as_str() == text) {
+            Some(always) => Some(always.clone()),
+            None if route.headers.contains(text) => HeaderName::from_bytes(text.as_bytes()).ok(),
+            None => None,
+        };
+        if let Some(name) = name
+            && !hop.ends(text)
+            && let Ok(value) = HeaderValue::from_bytes(value.as_bytes())
+        {
             headers.append(name, value);
         }
     }
     let millis = u64::try_from(upstream_time.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(HeaderName::from_static("x-backend-time"), HeaderValue::from(millis));
+    headers.insert(BACKEND_TIME.clone(), HeaderValue::from(millis));
     common(headers, call.lane);
-    let length =
-        parts.headers.get("content-length").and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let length = parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    call.lane.spare(parts.headers);
     let size = match (status.as_u16(), length) {
         (204 | 304, _) => BodySize::None,
         (_, Some(length)) => BodySize::Sized(length),
@@ -158,13 +164,13 @@ pub(crate) fn preflight(lane: &Lane) -> HttpResponse<Body> {
 
 fn common(headers: &mut HeaderMap, lane: &Lane) {
     for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("x-frame-options", "DENY"),
-        ("referrer-policy", "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
     ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(name, HeaderValue::from_static(value));
     }
     if lane.draining.load(Ordering::Relaxed) {
-        headers.insert(HeaderName::from_static("connection"), HeaderValue::from_static("close"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
