@@ -28,8 +28,7 @@ test: setup     ## every check, cheapest first
 	git ls-files '*.rs' | xargs rustfmt --edition 2024 --check
 	cargo nextest run --locked -p gatehouse-tests --test suite -E 'test(/^(tidy|layering|registry)::/)'
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
-	 else echo "SKIPPED: cargo-deny is not installed; bans, licences and advisories were not checked"; fi
+	@packaging/deny.sh
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps --quiet
 	cargo build --locked -p gatehouse-daemon -p gatehouse-tui
 	cargo nextest run --locked --workspace

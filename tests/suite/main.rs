@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; helpers of tests too"
 )]
 
+mod advisories;
 mod audit;
 mod cli;
 mod console;
