@@ -5,6 +5,7 @@ use gatehouse_common::ops::audit::{AuditEntry, AuditPage, AuditQuery, AuditRecor
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_store::segments::AuditLog;
 use gatehouse_store::{Batch, Store, StoreError};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -124,10 +125,15 @@ impl Shared {
 }
 
 fn drain(store: &Store, trail: &AuditLog) -> Result<(), StoreError> {
-    let rows = store.scan("outbox")?;
-    if rows.is_empty() {
+    let seen = store.scan("outbox")?;
+    if seen.is_empty() {
         return Ok(());
     }
+    // A row may have been seen before it was synced, and may be gone after a crash or a failed write: the trail must
+    // not tell of a change that never was.
+    store.barrier()?;
+    let there: BTreeMap<String, Vec<u8>> = store.scan("outbox")?.into_iter().collect();
+    let rows: Vec<_> = seen.into_iter().filter(|(key, row)| there.get(key) == Some(row)).collect();
     let mut entries = Vec::with_capacity(rows.len());
     let mut moved = Batch::default();
     for (key, bytes) in &rows {

@@ -89,6 +89,14 @@ impl Store {
         self.writer.commit(batch)
     }
 
+    /// Returns when everything that was being written before is on the disk, or has failed. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], or why what came with it did not get there.
+    pub fn barrier(&self) -> Result<(), StoreError> {
+        self.writer.commit(Batch::default())
+    }
+
     /// Ends the writer after what it has accepted; later commits answer [`StoreError::Closed`].
     pub fn close(&self) {
         self.writer.close();
