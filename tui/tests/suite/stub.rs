@@ -207,18 +207,3 @@ async fn run(stub: &Stub, stream: &mut BufReader<UnixStream>) -> std::io::Result
     }
     stream.write_all(b"0\r\n\r\n").await
 }
-
-/// For a look by eye: `cargo test -p gatehouse-tui --test suite -- --ignored by_eye`, then the binary.
-#[tokio::test]
-#[ignore = "serves until it is stopped"]
-async fn by_eye() {
-    let folder = std::env::temp_dir().join("gatehouse-by-eye");
-    std::fs::create_dir_all(&folder).unwrap();
-    let mut stub = Stub::new(Door::Operate);
-    stub.pace = Duration::from_millis(900);
-    stub.boot = format!("{:?}", std::time::Instant::now());
-    stub.shift.store(gatehouse_tui::clock::now_unix_ms() - NOW, Ordering::Relaxed);
-    let path = serve(Arc::new(stub), &folder).await;
-    println!("{}", path.display());
-    std::future::pending::<()>().await;
-}
