@@ -149,6 +149,14 @@ installing() {
   check "the sandbox lets the daemon give its sockets to the groups" 'drop_in "ExecStartPre=/bin/sh -ec \"cd /run/gatehouse; touch o v; chgrp gatehouse-operators o; chgrp gatehouse-viewers v; chmod 660 o v; if chgrp root o || touch /etc/x; then exit 1; fi\""
     systemctl restart gatehoused; test "$(stat -c %G:%a /run/gatehouse/o /run/gatehouse/v | tr "\n" " ")" = "gatehouse-operators:660 gatehouse-viewers:660 "
     no_drop_in; systemctl restart gatehoused; alive'
+  check "operators run, viewers look, others get no answer" 'useradd -G gatehouse-operators oli; useradd -G gatehouse-viewers vic; useradd eve
+    test "$(stat -c %G:%a /run/gatehouse/operate.sock /run/gatehouse/view.sock | tr "\n" " ")" = "gatehouse-operators:660 gatehouse-viewers:660 "
+    digest=$(runuser -u vic -- gatehouse plan backup_now --json | sed "s/.*\"digest\": *\"\([^\"]*\).*/\1/" | grep -m1 "^[0-9a-f]*$")
+    code=0; runuser -u vic -- gatehouse run backup_now --plan $digest --reason x || code=$?; test $code = 77
+    runuser -u oli -- gatehouse run backup_now --plan $digest --reason x --follow; ls /var/lib/gatehouse/backups | grep backup-
+    runuser -u oli -- gatehouse audit backup_now | grep "oli (uid"
+    code=0; runuser -u eve -- gatehouse status || code=$?; test $code = 77 || test $code = 69
+    userdel oli; userdel vic; userdel eve'
 }
 
 living() {

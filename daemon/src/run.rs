@@ -138,9 +138,12 @@ async fn reload(house: &House, inputs: &Inputs) {
         Err(_) => notify(&[NotifyState::Reloading]),
     }
     match reread(house, inputs).await {
-        Ok(waiting) if waiting.is_empty() => tracing::info!(target: "run", "settings reloaded"),
-        Ok(waiting) => {
-            tracing::warn!(target: "run", settings = waiting.join(", "), "settings reloaded; these differ and need a restart");
+        Ok((log_level, waiting)) if waiting.is_empty() => {
+            tracing::info!(target: "run", log_level, "settings reloaded");
+        }
+        Ok((log_level, waiting)) => {
+            let settings = waiting.join(", ");
+            tracing::warn!(target: "run", log_level, settings, "settings reloaded; these differ and need a restart");
         }
         Err(problems) => {
             tracing::error!(target: "run", problems = problems.join("; "), "settings not reloaded; the old ones stay");
@@ -149,8 +152,8 @@ async fn reload(house: &House, inputs: &Inputs) {
     notify(&[NotifyState::Ready]);
 }
 
-/// Applies the settings as they are now; the names of those that wait for a restart.
-async fn reread(house: &House, inputs: &Inputs) -> Result<Vec<&'static str>, Vec<String>> {
+/// Applies the settings as they are now; the log level, and the names of those that wait for a restart.
+async fn reread(house: &House, inputs: &Inputs) -> Result<(String, Vec<&'static str>), Vec<String>> {
     let inputs = Inputs::from_process(inputs.flags.clone(), inputs.file.clone());
     let (merged, file) = settings::merge(&inputs)?;
     let new = settings::checked::check(&merged, file)?;
@@ -158,7 +161,8 @@ async fn reread(house: &House, inputs: &Inputs) -> Result<Vec<&'static str>, Vec
     let config = assemble::reloaded(house, &new).map_err(one)?;
     house.control.reload(config).await.map_err(|problem| vec![problem.detail])?;
     house.log_filter.set(&new.log_level).map_err(one)?;
-    Ok(house.settings.needing_restart(&new))
+    let waiting = house.settings.needing_restart(&new);
+    Ok((new.log_level, waiting))
 }
 
 async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
