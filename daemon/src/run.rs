@@ -119,10 +119,11 @@ fn announce(house: &House) -> anyhow::Result<()> {
     if let Some(password) = password {
         text.push_str(&format!("administrator: {}   {password}\n", settings.admin_username));
     }
-    text.push_str(&format!(
-        "console: gatehouse --socket {}\n",
-        settings.runtime_dir.join("operate.sock").display()
-    ));
+    // The console that was built or installed with this daemon, if it is there.
+    let beside = std::env::current_exe().ok().map(|binary| binary.with_file_name("gatehouse"));
+    let console = beside.filter(|path| path.exists()).unwrap_or_else(|| PathBuf::from("gatehouse"));
+    let socket = settings.runtime_dir.join("operate.sock");
+    text.push_str(&format!("console: {} --socket {}\n", console.display(), socket.display()));
     let mut out = std::io::stdout().lock();
     // A closed standard output is no reason not to serve.
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
