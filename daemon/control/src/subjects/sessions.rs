@@ -8,7 +8,7 @@ use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
-/// Addresses remembered; when full, counting starts anew, which favours nobody for longer than a window.
+/// Addresses remembered; when full, those that are not refused are forgotten.
 const ADDRESSES: usize = 10_000;
 
 /// Fixed windows per address, aligned to the epoch (spec/doorman.md 2.5).
@@ -32,6 +32,10 @@ impl LoginLimiter {
         let window_secs = i64::try_from(limit.window_secs.max(1)).unwrap_or(i64::MAX);
         let window = now_ms / 1_000 / window_secs;
         let mut counts = self.counts.write().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() >= ADDRESSES {
+            // Who is refused stays refused, however many addresses are sent to make us forget.
+            counts.retain(|_, (of, count)| *of == window && *count > limit.per_window);
+        }
         if counts.len() >= ADDRESSES {
             counts.clear();
         }
@@ -107,5 +111,12 @@ mod tests {
         let refused = |now_ms| limiter.attempt(limit, "a", now_ms).refused;
         assert_eq!([refused(0), refused(1), refused(2), refused(10_000)], [false, false, true, false]);
         assert!(!limiter.attempt(limit, "b", 3).refused);
+        for _ in 0..3 {
+            limiter.attempt(limit, "blocked", 20_000);
+        }
+        for address in 0..2 * ADDRESSES {
+            limiter.attempt(limit, &address.to_string(), 20_000);
+        }
+        assert!(limiter.attempt(limit, "blocked", 20_000).refused, "a flood of addresses frees nobody");
     }
 }
