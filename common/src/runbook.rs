@@ -249,6 +249,18 @@ pub enum RunEventKind {
         /// Result or error in words.
         detail: String,
     },
+    /// Somebody asked it to stop; it does so at its next safe point, also after a restart of the daemon.
+    StopAsked {
+        /// Who.
+        actor: String,
+    },
+    /// What is done will be undone, and nothing more be done.
+    Undoing {
+        /// Why.
+        why: String,
+        /// Where it ends when everything can be undone.
+        ending: RunState,
+    },
     /// A line of output.
     Output {
         /// Text, control characters removed.

@@ -27,6 +27,10 @@ pub(crate) enum StoreVerb {
 
 /// Does one verb.
 pub(crate) fn run(verb: &StoreVerb, settings: &Settings) -> anyhow::Result<()> {
+    let database = store_folder(&settings.data_dir).join("db");
+    if !matches!(verb, StoreVerb::Import { .. }) && !database.exists() {
+        anyhow::bail!("data_dir: {}: there is no store to read", settings.data_dir.display());
+    }
     let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
         .context("opening the store")?;
     let said = match verb {
@@ -70,7 +74,9 @@ fn export(store: &Store, file: &PathBuf) -> anyhow::Result<String> {
 fn import(store: &Store, file: &PathBuf) -> anyhow::Result<String> {
     let open = || std::fs::File::open(file).with_context(|| format!("reading {}", file.display()));
     // Checked to its end first: a truncated archive changes nothing.
-    archive::check(&mut BufReader::new(open()?)).with_context(|| format!("{}", file.display()))?;
+    let (_, rows) =
+        archive::read_rows(&mut BufReader::new(open()?)).with_context(|| format!("{}", file.display()))?;
+    gatehouse_control::check_rows(&rows).with_context(|| format!("{}", file.display()))?;
     let info = archive::import(store, &mut BufReader::new(open()?))
         .with_context(|| format!("{}", file.display()))?;
     Ok(format!("{} rows from {}", info.rows, file.display()))

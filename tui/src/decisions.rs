@@ -129,6 +129,21 @@ fn a_restart_keeps_what_is_typed() {
 }
 
 #[test]
+fn a_reason_that_was_being_typed_is_there_for_the_plan_made_anew_and_the_word_is_not() {
+    let mut app = planned(Door::Operate, Tier::NameReason, "acme");
+    press(&mut app, &[Key::Char('x')]);
+    type_text(&mut app, "key leaked");
+    let mut hello = samples::hello(Door::Operate);
+    hello.boot = "b2".into();
+    app.update(NOW, Event::Hello(Ok(Box::new(hello))));
+    press(&mut app, &[Key::Char('r')]);
+    app.update(NOW, Event::Planned(Ok(Box::new(samples::plan(Tier::NameReason, "acme")))));
+    press(&mut app, &[Key::Char('x')]);
+    assert!(drawn(&app, (80, 24)).contains("key leaked_"));
+    assert!(!starts(&press(&mut app, &[Key::Enter, Key::Enter])), "the word is to be typed");
+}
+
+#[test]
 fn the_one_way_through() {
     let mut app = planned(Door::Operate, Tier::NameReason, "acme");
     press(&mut app, &[Key::Char('x'), Key::Enter]);

@@ -41,6 +41,8 @@ pub(crate) struct Flow {
     origin: Option<Origin>,
     /// What to say above the next plan.
     note: String,
+    /// The reason that was being typed when the daemon restarted.
+    kept: String,
     /// The plan that was sent to be run, until the answer.
     sent: Option<Box<PlanPage>>,
 }
@@ -176,7 +178,9 @@ impl Flow {
     pub(crate) fn restarted(&mut self) -> bool {
         match &mut self.page {
             Page::Plan(page) => {
-                page.confirm = None;
+                if let Some(confirm) = page.confirm.take() {
+                    confirm.reason().clone_into(&mut self.kept);
+                }
                 page.void = Some("daemon restarted, plan void; r plans it anew".to_owned());
                 "daemon restarted, plan void".clone_into(&mut page.note);
                 true
@@ -281,7 +285,10 @@ impl Flow {
                     match world.may_operate().and_then(|()| page.startable(world.now_ms)) {
                         Ok(()) => match &mut page.confirm {
                             Some(confirm) => confirm.focused = true,
-                            None => page.confirm = Some(Confirm::of(&page.plan)),
+                            None => {
+                                let reason = std::mem::take(&mut self.kept);
+                                page.confirm = Some(Confirm::of(&page.plan, &reason));
+                            }
                         },
                         Err(why) => page.note = format!("cannot be started: {why}"),
                     }

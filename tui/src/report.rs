@@ -379,6 +379,8 @@ pub fn run_event(event: &RunEvent) -> String {
         RunEventKind::Step { index, name, state, detail } => {
             format!("step {} {name} {} {detail}", index + 1, step_state(*state))
         }
+        RunEventKind::StopAsked { actor } => format!("stop asked for by {actor}"),
+        RunEventKind::Undoing { why, .. } => format!("undoing: {why}"),
         RunEventKind::Output { text } => format!("  {text}"),
         RunEventKind::Verified { ok, detail } => {
             format!("verify {} {detail}", if *ok { "ok" } else { "FAILED" })

@@ -21,8 +21,9 @@ use gatehouse_common::problem::Problem;
 use serde_json::Value;
 
 /// Mounts everything.
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES));
+pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
+    let most = usize::try_from(control.config().limits.body_bytes).unwrap_or(usize::MAX);
+    config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES.min(most)));
     health::routes(config);
     // In a scope: what the gateway carries passes every pattern out here, and one with a variable is a regex.
     config.service(web::scope("/api/v1").configure(keys::routes).configure(health::versioned));
@@ -62,7 +63,7 @@ pub(crate) fn addressable(name: &str, taken: &[&str], code: &str, field: &str) -
 
 /// A body that could not be read to its end.
 pub(crate) fn unreadable(error: &actix_web::Error) -> Problem {
-    let text = format!("body: expected at most {MANAGE_BODY_BYTES} bytes");
+    let text = format!("body: expected at most {MANAGE_BODY_BYTES} bytes, and no more than body_bytes_max");
     match error.as_response_error().status_code().as_u16() {
         413 => Problem::compat(413, "REQ001", text).at("body"),
         _ => Problem::compat(400, "REQ001", "body: it ended early or is not encoded as announced").at("body"),

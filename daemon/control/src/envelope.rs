@@ -2,8 +2,8 @@
 
 use crate::Inner;
 use crate::state::Row;
-use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use gatehouse_common::problem::Problem;
 use serde_json::{Value, json};
@@ -11,16 +11,19 @@ use serde_json::{Value, json};
 /// Longest request id taken from a client, bytes.
 const ID_BYTES: usize = 128;
 
-/// The error that only says why in `detail` (spec/doorman.md 1.2).
+/// Marks an error that only says why in `detail`; no code of any table.
+const DETAIL: &str = "detail";
+
+/// The error that only says why in `detail`, the same in both modes (spec/doorman.md 1.2).
 pub(crate) fn detail(status: u16, text: &str) -> Problem {
-    Problem::compat(status, "", text)
+    Problem::compat(status, DETAIL, text)
 }
 
 /// What a handler answers.
 pub(crate) enum Reply {
     Data(u16, Value),
-    /// JSON whose order of fields older clients look for; the same in both modes.
-    Ordered(u16, String),
+    /// Never in an envelope (spec/doorman.md 1.1: health and its like), and in the order of its fields.
+    Bare(u16, String),
     Message(u16, String),
 }
 
@@ -37,30 +40,39 @@ pub(crate) fn answer(
     outcome: Result<Reply, Problem>,
 ) -> HttpResponse {
     let strict = control.config().strict_envelope;
-    let ordered = match &outcome {
-        Ok(Reply::Ordered(_, text)) => Some(text.clone()),
+    let bare = match &outcome {
+        Ok(Reply::Bare(_, text)) => Some(text.clone()),
         _ => None,
     };
     let (status, body) = match outcome {
-        Ok(Reply::Ordered(status, _)) => (status, Value::Null),
+        Ok(Reply::Bare(status, _)) => (status, Value::Null),
         Ok(Reply::Data(status, data)) if strict => (200, strict_data(status, data)),
         Ok(Reply::Data(status, data)) => (status, data),
         Ok(Reply::Message(status, text)) if strict => (200, json!({"status_code": status, "message": text})),
         Ok(Reply::Message(status, text)) => (status, json!({ "message": text })),
-        Err(problem) if problem.code.is_empty() => (problem.status, json!({ "detail": problem.detail })),
+        Err(problem) if problem.code == DETAIL => (problem.status, json!({ "detail": problem.detail })),
         Err(problem) => {
-            let mut body = json!({"error_code": problem.code, "error_message": problem.detail});
-            if let (true, Some(object)) = (strict, body.as_object_mut()) {
-                object.insert("status_code".to_owned(), json!(problem.status));
+            let mut body = Row::new();
+            if !problem.code.is_empty() {
+                body.insert("error_code".to_owned(), json!(problem.code));
             }
+            body.insert("error_message".to_owned(), json!(problem.detail));
+            if strict {
+                body.insert("status_code".to_owned(), json!(problem.status));
+            }
+            let body = Value::Object(body);
             (if strict { 200 } else { problem.status }, body)
         }
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponseBuilder::new(status)
         .content_type("application/json")
-        .body(ordered.unwrap_or_else(|| body.to_string()));
+        .body(bare.unwrap_or_else(|| body.to_string()));
     decorate(&mut response, request);
+    if control.draining() {
+        // The client opens its next connection to whoever comes after us.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     response
 }
 

@@ -20,6 +20,7 @@ use arc_swap::ArcSwap;
 use change::Changes;
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::shutdown::Phase;
 use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::Store;
 use std::sync::Arc;
@@ -46,12 +47,28 @@ impl Inner {
     pub(crate) fn config(&self) -> Arc<ControlConfig> {
         self.config.load_full()
     }
+
+    /// Whether the daemon is about to end.
+    pub(crate) fn draining(&self) -> bool {
+        self.config.load().shutdown.phase() >= Phase::Draining
+    }
 }
 
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Control").field("revision", &self.0.changes.state().revision).finish_non_exhaustive()
     }
+}
+
+/// Checks the rows of an archive before they are imported.
+///
+/// # Errors
+/// Naming table, key and field of the first row that is not what its table holds.
+pub fn check_rows(rows: &[gatehouse_store::archive::Row]) -> Result<(), Problem> {
+    rows.iter().try_for_each(|(table, key, value)| match value {
+        serde_json::Value::Object(row) => subjects::stored::check(table, key, row),
+        _ => Ok(()),
+    })
 }
 
 impl Control {
@@ -92,6 +109,6 @@ impl Control {
     /// Mounts the management surface.
     pub fn configure(&self, config: &mut ServiceConfig) {
         config.app_data(web::Data::from(Arc::clone(&self.0)));
-        api::routes(config);
+        api::routes(&self.0, config);
     }
 }

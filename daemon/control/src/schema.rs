@@ -73,6 +73,24 @@ pub(crate) fn update(fields: &[Field], body: &Value) -> Result<Row, Problem> {
     Ok(row)
 }
 
+/// Checks a row that is said to be a resource as it is stored: every field that is there has its own type.
+///
+/// # Errors
+/// As [`create`].
+pub(crate) fn stored(fields: &[Field], row: &Row) -> Result<(), Problem> {
+    for (name, kind, absent) in fields {
+        match row.get(*name).filter(|value| !value.is_null()) {
+            Some(value) if coerce(name, *kind, value)? == *value => {}
+            Some(_) => return Err(refused(name, "a value of the type it is stored with")),
+            None if matches!(absent, Absent::Required) && *name != "password" => {
+                return Err(refused(name, "a value"));
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
 fn coerce(name: &str, kind: Kind, value: &Value) -> Result<Value, Problem> {
     match kind {
         Kind::Text(least, most) => {

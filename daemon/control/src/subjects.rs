@@ -8,4 +8,5 @@ pub(crate) mod restoring;
 pub(crate) mod revocation;
 pub(crate) mod roles;
 pub(crate) mod sessions;
+pub(crate) mod stored;
 pub(crate) mod tokens;

@@ -80,12 +80,13 @@ impl Runner {
     }
 
     /// Asks a run to stop at its next safe point.
-    pub(crate) fn stop(&self, id: &RunId) -> Result<RunSummary, Problem> {
+    pub(crate) fn stop(&self, actor: &Actor, id: &RunId) -> Result<RunSummary, Problem> {
         let run = self.0.world.runs.get(id)?;
         if run.summary().state.is_final() {
             return Err(Problem::new(Code::Conflict, format!("run {id} has ended already")).at("run"));
         }
-        run.ask_to_stop();
+        let now_ms = self.0.world.clock.unix_ms();
+        self.0.world.runs.stop(&run, now_ms, actor.to_string())?;
         Ok(run.summary())
     }
 

@@ -41,8 +41,10 @@ impl Run {
             actor: actor.clone(),
             reason: reason.clone(),
             count: watch::Sender::new(events.len()),
+            stop: AtomicBool::new(
+                events.iter().any(|event| matches!(event.kind, RunEventKind::StopAsked { .. })),
+            ),
             events: RwLock::new(events),
-            stop: AtomicBool::new(false),
         })
     }
 
@@ -65,8 +67,12 @@ impl Run {
         self.events.read().unwrap_or_else(PoisonError::into_inner).get(index).cloned()
     }
 
-    pub(crate) fn ask_to_stop(&self) {
-        self.stop.store(true, Ordering::Release);
+    /// Why it is being undone, and where it ends then; `None` while it goes forward.
+    pub(crate) fn undoing(&self) -> Option<(String, RunState)> {
+        self.events().into_iter().find_map(|event| match event.kind {
+            RunEventKind::Undoing { why, ending } => Some((why, ending)),
+            _ => None,
+        })
     }
 
     pub(crate) fn stops(&self) -> bool {
@@ -154,15 +160,24 @@ impl RunTable {
         Ok(run)
     }
 
+    /// Asks a run to stop; on the disk when this returns, so that a crash does not forget it.
+    pub(crate) fn stop(&self, run: &Run, at_unix_ms: i64, actor: String) -> Result<(), Problem> {
+        self.add(run, at_unix_ms, RunEventKind::StopAsked { actor })?;
+        run.stop.store(true, Ordering::Release);
+        Ok(())
+    }
+
     /// Adds an event: first to the journal, then to those who follow.
     pub(crate) fn add(&self, run: &Run, at_unix_ms: i64, kind: RunEventKind) -> Result<(), Problem> {
-        let seq = *run.count.borrow() as u64;
-        let event = RunEvent { run: run.id.clone(), seq, at_unix_ms, kind };
+        // One at a time: the run itself and whoever asks it to stop may both have something to add.
+        let mut events = run.events.write().unwrap_or_else(PoisonError::into_inner);
+        let event = RunEvent { run: run.id.clone(), seq: events.len() as u64, at_unix_ms, kind };
         let kept = self.journal.append(&event);
         if let Err(problem) = &kept {
             tracing::error!(target: "runs", run = %run.id, "{problem}");
         }
-        run.events.write().unwrap_or_else(PoisonError::into_inner).push(event);
+        events.push(event);
+        drop(events);
         run.count.send_modify(|count| *count += 1);
         kept
     }

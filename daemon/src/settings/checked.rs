@@ -263,7 +263,8 @@ fn identity(r: &mut Reader<'_>, settings: &Settings) {
 fn guards(r: &mut Reader<'_>, tls_in_front: bool) {
     let bypass = r.flag("localhost_bypass");
     let credentials = r.flag("allow_credentials");
-    if r.text("env").trim() != "production" {
+    // `Production` and `prod` are meant so; what the shell keeps under this name is not.
+    if !r.text("env").trim().to_lowercase().starts_with("prod") {
         return;
     }
     if !tls_in_front {
@@ -306,6 +307,7 @@ mod tests {
             (vec![("JWT_SECRET_KEY", long), ("MEM_ENCRYPTION_KEY", long)], "encryption_key"),
             (vec![("DOORMAN_ADMIN_PASSWORD", "tiny")], "admin_password"),
             (vec![("ENV", "production")], "tls_in_front"),
+            (vec![("ENV", "Prod")], "tls_in_front"),
             (
                 vec![("ENV", "production"), ("HTTPS_ONLY", "true"), ("LOCAL_HOST_IP_BYPASS", "true")],
                 "localhost_bypass",

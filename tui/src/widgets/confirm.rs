@@ -45,15 +45,20 @@ pub(crate) struct Confirm {
 }
 
 impl Confirm {
-    /// Asks for what this plan needs.
-    pub(crate) fn of(plan: &Plan) -> Self {
+    /// Asks for what this plan needs; a reason that was typed before a restart is there again, the word never.
+    pub(crate) fn of(plan: &Plan, reason: &str) -> Self {
         let word = match (plan.tier, plan.confirm_word.as_str()) {
             (Tier::Yes, "") => "yes".to_owned(),
             (_, word) => word.to_owned(),
         };
         let stage = if plan.tier == Tier::Safe { Stage::Word } else { Stage::Reason };
-        let (reason, typed) = (Line::default(), Line::default());
+        let (reason, typed) = (Line::of(reason), Line::default());
         Self { tier: plan.tier, word, stage, reason, typed, note: String::new(), drawn: false, focused: true }
+    }
+
+    /// The reason as far as it is typed.
+    pub(crate) fn reason(&self) -> &str {
+        self.reason.text()
     }
 
     /// It is on the screen now; keys count from here.

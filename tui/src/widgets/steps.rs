@@ -94,16 +94,20 @@ impl RunPage {
                 };
                 self.steps.insert(*index, seen);
             }
-            RunEventKind::Output { text } => {
-                if self.output.len() >= OUTPUT_LINES {
-                    self.output.pop_front();
-                }
-                self.output.push_back((at, text.clone()));
-                self.waiting += usize::from(self.paused);
-            }
+            RunEventKind::Output { text } => self.say(at, text.clone()),
+            RunEventKind::StopAsked { actor } => self.say(at, format!("stop asked for by {actor}")),
+            RunEventKind::Undoing { why, .. } => self.say(at, format!("undoing: {why}")),
             RunEventKind::Verified { ok, detail } => self.verified = Some((*ok, detail.clone())),
             RunEventKind::Finished { state, summary } => self.finished = Some((*state, summary.clone())),
         }
+    }
+
+    fn say(&mut self, at: i64, text: String) {
+        if self.output.len() >= OUTPUT_LINES {
+            self.output.pop_front();
+        }
+        self.output.push_back((at, text));
+        self.waiting += usize::from(self.paused);
     }
 
     /// Holds the output still, or lets it go on.

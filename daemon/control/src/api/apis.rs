@@ -8,11 +8,12 @@ use crate::session::caller;
 use crate::state::{Fields as _, Row, State};
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
+use actix_web::http::header::HeaderName;
 use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::Problem;
 use serde_json::{Value, json};
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("api_name", Kind::Text(1, 64), Absent::Required),
     ("api_version", Kind::Text(1, 8), Absent::Required),
     ("api_description", Kind::Text(0, 127), Absent::Null),
@@ -56,6 +57,16 @@ fn check(row: &Row) -> Result<(), Problem> {
     let servers = row.list("api_servers");
     if let Some(detail) = servers.iter().find_map(|server| super::endpoints::server_problem(server)) {
         return Err(Problem::compat(400, "API002", format!("api_servers: {detail}")).at("api_servers"));
+    }
+    let swap = row.text("api_authorization_field_swap").to_owned();
+    for (field, names) in [
+        ("api_allowed_headers", row.list("api_allowed_headers")),
+        ("api_authorization_field_swap", if swap.is_empty() { Vec::new() } else { vec![swap] }),
+    ] {
+        if let Some(bad) = names.iter().find(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
+            let text = format!("{field}: {bad:?}: expected a header name (RFC 9110 5.1)");
+            return Err(Problem::compat(400, "API002", text).at(field));
+        }
     }
     unenforced(row)?;
     if row.flag("api_public") && row.flag("api_credits_enabled") {

@@ -276,7 +276,7 @@ async fn set(
 fn visible(state: &State, name: &str, admin: bool) -> Result<Arc<Row>, Problem> {
     let user = state.get("users", name);
     let user = user.filter(|user| admin || !crate::subjects::roles::is_admin(state, user.text("role")));
-    user.cloned().ok_or_else(|| crate::envelope::detail(404, "User not found"))
+    user.cloned().ok_or_else(|| Problem::compat(404, "", "User not found"))
 }
 
 async fn revoke(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {

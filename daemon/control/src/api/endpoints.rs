@@ -12,7 +12,7 @@ use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::Problem;
 use serde_json::{Value, json};
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("api_name", Kind::Text(1, 50), Absent::Required),
     ("api_version", Kind::Text(1, 10), Absent::Required),
     ("endpoint_method", Kind::Text(1, 10), Absent::Required),
@@ -42,7 +42,7 @@ pub(crate) fn server_problem(server: &str) -> Option<String> {
     (!good).then(|| format!("{server:?}: expected http://HOST:PORT (https is not served yet)"))
 }
 
-fn key(method: &str, name: &str, version: &str, uri: &str) -> String {
+pub(crate) fn key(method: &str, name: &str, version: &str, uri: &str) -> String {
     format!("{} {name}/{version} /{}", method.to_uppercase(), uri.trim_start_matches('/'))
 }
 
@@ -71,8 +71,16 @@ fn check(row: &Row) -> Result<(), Problem> {
     if !["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"].contains(&method) {
         return Err(refused(format!("{method:?}: expected an HTTP method"), "endpoint_method"));
     }
+    let uri = row.text("endpoint_uri");
+    let path = |c: char| c.is_ascii_graphic() && !"?#\\\"<>^`|".contains(c);
+    if !uri.chars().all(path) || uri.split('/').any(|segment| matches!(segment, "." | "..")) {
+        let text = format!(
+            "{uri:?}: expected a path of printable ASCII, percent-encoded, without ?, # and dot segments"
+        );
+        return Err(refused(text, "endpoint_uri"));
+    }
     // What the router would not take is refused here, not left out silently there.
-    let balanced = row.text("endpoint_uri").split('/').all(|segment| {
+    let balanced = uri.split('/').all(|segment| {
         let inner = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         inner.map_or(!segment.contains(['{', '}']), |inner| {
             !inner.is_empty() && !inner.contains(['{', '}', '*'])

@@ -12,7 +12,7 @@ use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::Problem;
 use serde_json::json;
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("group_name", Kind::Text(1, 50), Absent::Required),
     ("group_description", Kind::Text(0, 255), Absent::Null),
     ("api_access", Kind::Texts, Absent::Empty),

@@ -34,24 +34,23 @@ pub(crate) fn platform(config: &mut ServiceConfig) {
 }
 
 async fn online(_control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outcome {
-    Ok(Reply::Data(200, json!({ "status": "online" })))
+    Ok(Reply::Bare(200, json!({ "status": "online" }).to_string()))
 }
 
 async fn alive(_control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outcome {
-    Ok(Reply::Data(200, json!({ "status": "alive" })))
+    Ok(Reply::Bare(200, json!({ "status": "alive" }).to_string()))
 }
 
-/// The store answered at the start and every change since; its own storage is the only dependency.
+/// Ready while it takes calls; a draining daemon says so, so that a balancer sends no more.
 async fn ready(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let known = caller(control, request).is_ok_and(|caller| caller.may("manage_gateway"));
     let shown = |value: serde_json::Value| if known { value } else { serde_json::Value::Null };
-    Ok(Reply::Data(
-        200,
-        json!({
-            "status": "ready", "mongodb": shown(json!(false)), "redis": shown(json!(false)),
-            "mode": shown(json!("memory")), "cache_backend": shown(json!("memory")),
-        }),
-    ))
+    let (status, code) = if control.draining() { ("degraded", 503) } else { ("ready", 200) };
+    let body = json!({
+        "status": status, "mongodb": shown(json!(false)), "redis": shown(json!(false)),
+        "mode": shown(json!("memory")), "cache_backend": shown(json!("memory")),
+    });
+    Ok(Reply::Bare(code, body.to_string()))
 }
 
 /// The union of what older clients look for (spec/doorman.md 4.20 and 7).
@@ -158,7 +157,7 @@ async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outco
     let health = Health { status, checks: components.clone(), components, workspaces, timestamp, data };
     let text =
         serde_json::to_string(&health).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
-    Ok(Reply::Ordered(code, text))
+    Ok(Reply::Bare(code, text))
 }
 
 /// RFC 3339 with the offset written out.

@@ -19,7 +19,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/role", post => post, get => list);
 }
 
-fn fields() -> Vec<Field> {
+pub(crate) fn fields() -> Vec<Field> {
     let own: [Field; 3] = [
         ("role_name", Kind::Text(1, 50), Absent::Required),
         ("role_description", Kind::Text(0, 255), Absent::Null),

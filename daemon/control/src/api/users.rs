@@ -2,7 +2,7 @@
 
 use super::{Outcome, json, part};
 use crate::change::Draft;
-use crate::envelope::{Reply, detail};
+use crate::envelope::Reply;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
@@ -31,7 +31,7 @@ const LIMITS: &[&str] = &[
     "bandwidth_limit_bytes",
     "bandwidth_limit_window",
 ];
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("username", Kind::Text(3, 50), Absent::Required),
     ("email", Kind::Text(3, 127), Absent::Required),
     ("password", Kind::Text(1, 127), Absent::Required),
@@ -159,7 +159,7 @@ async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     self_or(&caller, name, "USR008")?;
     let row = caller.state.get("users", name);
     let row = row.filter(|row| caller.is_admin() || !is_admin(&caller.state, row.text("role")));
-    Ok(Reply::Data(200, shown(row.ok_or_else(|| detail(404, "User not found"))?)))
+    Ok(Reply::Data(200, shown(row.ok_or_else(|| refused(404, "", "User not found"))?)))
 }
 
 async fn by_email(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {

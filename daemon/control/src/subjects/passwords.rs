@@ -2,8 +2,8 @@
 
 use crate::config::Argon2Config;
 use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use gatehouse_common::problem::{Code, Problem};
@@ -13,6 +13,9 @@ use tokio::sync::Semaphore;
 
 /// Passwords that may wait for a hash; more are told to come back.
 const QUEUE: usize = 64;
+/// glibc maps a block of more than 32 MiB for itself and gives it back when it is freed; smaller ones it keeps, in
+/// pieces, for good: a gigabyte was seen after a storm of logins. Only what is used of a block is resident.
+const MAPPED_BLOCKS: usize = 33 * 1024;
 const SPECIAL: &str = "!@#$%^&*()-_=+[]{};:,.<>?/";
 
 /// spec/doorman.md 2.5: 16 to 50 characters of four kinds.
@@ -60,11 +63,10 @@ impl Hasher {
         password: Secret<String>,
         phc: Option<String>,
     ) -> Result<bool, Problem> {
-        let argon2 = self.argon2.clone();
         let (known, phc) = (phc.is_some(), phc.unwrap_or_else(|| self.decoy.clone()));
         let matches = self.pooled(move || {
-            let parsed = PasswordHash::new(&phc);
-            parsed.is_ok_and(|parsed| argon2.verify_password(password.expose().as_bytes(), &parsed).is_ok())
+            // What is no hash, of an older backup perhaps, matches nothing.
+            belongs(password.expose(), &phc).unwrap_or(false)
         });
         Ok(matches.await? && known)
     }
@@ -86,20 +88,50 @@ impl Hasher {
 }
 
 /// A string that costs as much to verify as any other and that no password belongs to. Not a real hash: that
-/// would cost its time at each start, and glibc, once it has seen so large a block freed, keeps the next.
+/// would cost its time at each start.
 fn decoy(params: &Params) -> String {
     let [salt, hash] = [
         STANDARD_NO_PAD.encode(rand::random::<[u8; 16]>()),
         STANDARD_NO_PAD.encode(rand::random::<[u8; Params::DEFAULT_OUTPUT_LEN]>()),
     ];
-    let (memory_kib, iterations, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
-    format!("$argon2id$v=19$m={memory_kib},t={iterations},p={lanes}${salt}${hash}")
+    phc(params, &salt, &hash)
+}
+
+type Failed = argon2::password_hash::Error;
+
+/// One hash in memory of its own, which is given back.
+fn compute(argon2: &Argon2<'_>, password: &str, salt: &[u8], length: usize) -> Result<Output, Failed> {
+    let count = argon2.params().block_count();
+    let mut memory = Vec::with_capacity(count.max(MAPPED_BLOCKS));
+    memory.resize(count, Block::default());
+    let mut out = vec![0; length];
+    argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut out, &mut memory)?;
+    Ok(Output::new(&out)?)
+}
+
+fn belongs(password: &str, phc: &str) -> Result<bool, Failed> {
+    let known = PasswordHash::new(phc)?;
+    let algorithm = Algorithm::try_from(known.algorithm.as_str())?;
+    let version = known.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(&known)?);
+    let (Some(salt), Some(hash)) = (&known.salt, &known.hash) else { return Ok(false) };
+    // Outputs compare in constant time.
+    Ok(compute(&argon2, password, salt, hash.len())? == *hash)
 }
 
 fn hash(argon2: &Argon2<'_>, password: &str) -> Result<String, Problem> {
-    let internal =
-        |error: argon2::password_hash::Error| Problem::new(Code::Internal, format!("argon2: {error}"));
-    Ok(argon2.hash_password(password.as_bytes()).map_err(internal)?.to_string())
+    let internal = |error: Failed| Problem::new(Code::Internal, format!("argon2: {error}"));
+    let salt = Salt::new(&rand::random::<[u8; 16]>()).map_err(|error| internal(error.into()))?;
+    let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let hash = compute(argon2, password, &salt, length).map_err(internal)?;
+    let params = argon2.params();
+    Ok(phc(params, &STANDARD_NO_PAD.encode(&*salt), &STANDARD_NO_PAD.encode(hash.as_bytes())))
+}
+
+/// The PHC string format: <https://github.com/P-H-C/phc-string-format>.
+fn phc(params: &Params, salt: &str, hash: &str) -> String {
+    let (memory_kib, iterations, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    format!("$argon2id$v=19$m={memory_kib},t={iterations},p={lanes}${salt}${hash}")
 }
 
 #[cfg(test)]
@@ -116,6 +148,19 @@ mod tests {
             (one.algorithm, one.version, one.params, one.hash.unwrap().len(), one.salt.unwrap().len())
         });
         assert_eq!(decoy, real);
+    }
+
+    #[test]
+    fn a_hash_belongs_to_its_password_alone() {
+        let cost = Argon2Config { memory_kib: 64, iterations: 1, lanes: 1 };
+        let hasher = Hasher::start(cost, 1).unwrap();
+        let made = hash(&hasher.argon2, "a password").unwrap();
+        assert!(belongs("a password", &made).unwrap() && !belongs("another", &made).unwrap());
+        // Of the reference implementation, with its own cost.
+        let foreign =
+            "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        assert!(belongs("password", foreign).unwrap() && !belongs("Password", foreign).unwrap());
+        assert!(belongs("x", "not a hash").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Restoring: a backup's rows in place of the present ones, in one change. What was revoked since stays revoked,
 //! whatever the backup says.
 
-use super::{backups, roles};
+use super::{backups, roles, stored};
 use crate::Inner;
 use crate::change::Draft;
 use crate::commands::blocking;
@@ -36,6 +36,7 @@ fn typed(rows: Vec<archive::Row>) -> Result<(Rows, Option<String>), Problem> {
         let Value::Object(row) = value else {
             return Err(bad(format!("table {table}, key {key:?}: expected an object")));
         };
+        stored::check(table, &key, &row)?;
         typed.insert((table, key), row);
     }
     Ok((typed, settings))

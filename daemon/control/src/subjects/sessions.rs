@@ -46,7 +46,11 @@ impl LoginLimiter {
         entry.1 += 1;
         Standing {
             limit: limit.per_window,
-            remaining: limit.per_window.saturating_sub(entry.1),
+            remaining: if limit.disabled {
+                limit.per_window
+            } else {
+                limit.per_window.saturating_sub(entry.1)
+            },
             reset: (window + 1) * window_secs,
             refused: !limit.disabled && entry.1 > limit.per_window,
         }

@@ -43,7 +43,7 @@ pub(super) async fn follow(call: Call) -> Result<HttpResponse, Problem> {
 }
 
 pub(super) async fn stop(call: Call) -> Result<HttpResponse, Problem> {
-    object(&call.ops.runner.stop(&id(&call))?)
+    object(&call.ops.runner.stop(&call.peer.actor, &id(&call))?)
 }
 
 pub(super) async fn undo(call: Call) -> Result<HttpResponse, Problem> {

@@ -30,6 +30,9 @@ pub(super) async fn drive(engine: Arc<Engine>, run: Arc<Run>, actor: Actor, from
 
 /// Takes up a run where its journal ends. The daemon itself goes on with what an operator has started.
 pub(super) async fn resume(engine: Arc<Engine>, run: Arc<Run>) {
+    if let Some((why, ending)) = run.undoing() {
+        return undo_on(engine, run, why, ending).await;
+    }
     let events = run.events();
     let last = events.iter().rev().find_map(|event| match &event.kind {
         RunEventKind::Step { index, state, .. } => Some((*index, *state)),
@@ -49,19 +52,19 @@ pub(super) async fn resume(engine: Arc<Engine>, run: Arc<Run>) {
             }
             drive(engine, run, Actor::System, index + usize::from(done)).await;
         }
-        // It was being undone: that is gone on with.
-        Some(_) => undo_on(engine, run).await,
+        // A step that had failed, and the daemon ended before it could say that it undoes the others.
+        Some(_) => undo_on(engine, run, "a step failed".to_owned(), RunState::Undone).await,
     }
 }
 
-async fn undo_on(engine: Arc<Engine>, run: Arc<Run>) {
+async fn undo_on(engine: Arc<Engine>, run: Arc<Run>, why: String, ending: RunState) {
     let runbook = match named(&run.plan.runbook) {
         Ok(runbook) => runbook,
         Err(problem) => return refuse(&engine, &run, &problem),
     };
     let job = Job::new(&engine.world, &Actor::System, &run.plan.params, run.id.clone());
     let drive = Drive { engine, run, runbook, job };
-    let (state, summary) = drive.undo("the daemon ended while it was undone", RunState::Undone).await;
+    let (state, summary) = drive.undo(&why, ending).await;
     drive.finish(state, summary).await;
 }
 
@@ -132,6 +135,11 @@ impl Drive {
     /// Undoes what is done, last one first; a step without an undo, or one whose undo fails, makes it a failure.
     async fn undo(&self, why: &str, otherwise: RunState) -> (RunState, String) {
         let mut whole = true;
+        if self.run.undoing().is_none() {
+            // Not journalled: the next start would go forward with a run that stops; so it is tried twice.
+            let kind = || RunEventKind::Undoing { why: why.to_owned(), ending: otherwise };
+            drop(self.tell(kind()).or_else(|_| self.tell(kind())));
+        }
         for index in self.run.done_steps().into_iter().rev() {
             let planned = self.run.plan.steps.get(index).and_then(|step| step.undo.clone());
             if planned.is_none() {

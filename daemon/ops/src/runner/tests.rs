@@ -140,6 +140,22 @@ impl Stage {
     fn runner(&self, fault: Fault) -> Runner {
         Runner::with_fault(Arc::clone(&self.world), self.tasks.clone(), fault)
     }
+
+    /// The engine of the next start: it knows what the journal says.
+    fn again(&self) -> Runner {
+        let World { control, clock, host, gateway, data_dir, store, attached, .. } = &*self.world;
+        let world = Arc::new(World {
+            control: control.clone(),
+            clock: clock.clone(),
+            host: host.clone(),
+            gateway: *gateway,
+            data_dir: data_dir.clone(),
+            store: store.clone(),
+            attached: attached.clone(),
+            runs: RunTable::open(&data_dir.join("runs")).unwrap(),
+        });
+        Runner::with_fault(world, self.tasks.clone(), Fault::default())
+    }
 }
 
 fn request(runbook: &str, params: &[(&str, &str)]) -> PlanRequest {
@@ -153,15 +169,21 @@ fn start_of(plan: &Plan) -> StartRequest {
     StartRequest { plan: plan.digest.clone(), confirm: Some(confirm), reason, ..StartRequest::default() }
 }
 
-/// Plans, starts, follows to the end.
-async fn run(runner: &Runner, request: PlanRequest) -> (Plan, RunId, Vec<RunEvent>) {
-    let plan = runner.plan(&BOSS, request).await.unwrap();
-    let summary = runner.start(&BOSS, start_of(&plan)).await.unwrap();
-    let mut events = runner.follow(&summary.id).await.unwrap();
+/// All events of a run up to its end.
+async fn all(runner: &Runner, run: &RunId) -> Vec<RunEvent> {
+    let mut events = runner.follow(run).await.unwrap();
     let mut seen = Vec::new();
     while let Some(event) = events.recv().await {
         seen.push(event);
     }
+    seen
+}
+
+/// Plans, starts, follows to the end.
+async fn run(runner: &Runner, request: PlanRequest) -> (Plan, RunId, Vec<RunEvent>) {
+    let plan = runner.plan(&BOSS, request).await.unwrap();
+    let summary = runner.start(&BOSS, start_of(&plan)).await.unwrap();
+    let seen = all(runner, &summary.id).await;
     (plan, summary.id, seen)
 }
 
@@ -302,27 +324,31 @@ async fn the_next_daemon_takes_up_what_was_cut() {
             let kind = RunEventKind::Step { index, name, state, detail: String::new() };
             stage.world.runs.add(&run, 1, kind).unwrap();
         }
-        let runs = RunTable::open(&stage.world.data_dir.join("runs")).unwrap();
-        let World { control, clock, store, attached, .. } = &*stage.world;
-        let world = Arc::new(World {
-            control: control.clone(),
-            clock: clock.clone(),
-            store: store.clone(),
-            attached: attached.clone(),
-            host: stage.world.host.clone(),
-            data_dir: stage.world.data_dir.clone(),
-            gateway: stage.world.gateway,
-            runs,
-        });
-        let runner = Runner::with_fault(world, stage.tasks.clone(), Fault::default());
+        let runner = stage.again();
         runner.resume();
-        let mut events = runner.follow(&run.id).await.unwrap();
-        let mut seen = Vec::new();
-        while let Some(event) = events.recv().await {
-            seen.push(event);
-        }
+        let seen = all(&runner, &run.id).await;
         assert_eq!(ending(&seen), RunState::Done, "{id}");
         let last = stage.script.read().unwrap().audit.last().cloned().unwrap();
         assert_eq!((last.actor.as_str(), last.outcome.as_str()), ("uid 0", "ok"), "{id}");
     }
+}
+
+#[tokio::test]
+async fn a_stop_is_not_forgotten_by_a_crash() {
+    let stage = stage().await;
+    let plan =
+        stage.runner(Fault::default()).plan(&BOSS, plannable(&stage, "restore_backup").await).await.unwrap();
+    let run = stage.world.runs.begin(&plan, "uid 0".to_owned(), None, 1).unwrap();
+    for state in [StepState::Running, StepState::Done] {
+        let kind =
+            RunEventKind::Step { index: 0, name: "safety backup".to_owned(), state, detail: String::new() };
+        stage.world.runs.add(&run, 1, kind).unwrap();
+    }
+    stage.runner(Fault::default()).stop(&BOSS, &run.id).unwrap();
+    let runner = stage.again();
+    runner.resume();
+    let seen = all(&runner, &run.id).await;
+    assert_eq!(ending(&seen), RunState::Stopped);
+    assert!(stage.script.read().unwrap().restored.is_empty(), "it went on after it was asked to stop");
+    assert!(seen.iter().any(|event| of(StepState::Undone)(event) == Some(0)));
 }
