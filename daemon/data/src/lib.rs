@@ -12,6 +12,7 @@ mod pool;
 mod prepare;
 mod rescue;
 mod stages;
+mod upstream;
 
 use actix_web::web::{self, ServiceConfig};
 use arc_swap::ArcSwap;

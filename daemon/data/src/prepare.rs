@@ -17,7 +17,6 @@ use std::sync::atomic::AtomicUsize;
 pub(crate) struct Upstream {
     /// `host:port`: where to connect, and the `Host` sent.
     pub(crate) authority: Arc<str>,
-    pub(crate) host: HeaderValue,
     /// Path put before the request's, without a slash at its end.
     pub(crate) prefix: String,
 }
@@ -88,8 +87,8 @@ pub(crate) fn upstream(text: &str) -> Result<Upstream, String> {
     }
     let prefix = uri.path().trim_end_matches('/').to_owned();
     let authority = format!("{host}:{port}");
-    let host = HeaderValue::from_str(&authority).map_err(|_| format!("{text:?}: expected a plain host"))?;
-    Ok(Upstream { authority: authority.into(), host, prefix })
+    HeaderValue::from_str(&authority).map_err(|_| format!("{text:?}: expected a plain host"))?;
+    Ok(Upstream { authority: authority.into(), prefix })
 }
 
 fn targets(servers: &[String]) -> Targets {
