@@ -5,8 +5,10 @@ use crate::prepare::{Prepared, Who};
 use arc_swap::ArcSwap;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::telemetry::Telemetry;
+use gatehouse_corridor::text::Text;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -54,6 +56,7 @@ pub(crate) struct Lane {
     verified: RefCell<HashMap<Mark, (String, Verified)>>,
     verified_under: Cell<u64>,
     spare: RefCell<Vec<Vec<u8>>>,
+    peer: RefCell<(Option<IpAddr>, Text)>,
 }
 
 impl Lane {
@@ -75,6 +78,7 @@ impl Lane {
             verified: RefCell::default(),
             verified_under: Cell::new(0),
             spare: RefCell::default(),
+            peer: RefCell::default(),
         }
     }
 
@@ -90,6 +94,15 @@ impl Lane {
             bytes.clear();
             spare.push(bytes);
         }
+    }
+
+    /// A client's address as text; mostly the one asked for last.
+    pub(crate) fn peer(&self, address: IpAddr) -> Text {
+        let mut peer = self.peer.borrow_mut();
+        if peer.0 != Some(address) {
+            *peer = (Some(address), Text::from(&*address.to_string()));
+        }
+        peer.1.clone()
     }
 
     /// The newest snapshot; one for the whole call.

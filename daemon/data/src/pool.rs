@@ -17,11 +17,11 @@ pub(crate) struct Pool(Rc<RefCell<Idle>>);
 
 impl Pool {
     /// A connection that was used before, if one is still open and young enough.
-    pub(crate) fn take(&self, authority: &Arc<str>, idle_ms: u64) -> Option<Connection> {
+    pub(crate) fn take(&self, authority: &Arc<str>, idle_ms: u64, now: Instant) -> Option<Connection> {
         let mut idle = self.0.borrow_mut();
         let stack = idle.get_mut(authority)?;
         while let Some((mut connection, since)) = stack.pop() {
-            if since.elapsed() < Duration::from_millis(idle_ms) && connection.again() {
+            if now.saturating_duration_since(since) < Duration::from_millis(idle_ms) && connection.again() {
                 return Some(connection);
             }
         }

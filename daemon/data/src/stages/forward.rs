@@ -77,7 +77,8 @@ pub(crate) async fn forward(
     let repeatable = upload.bodiless() && call.request.method().is_idempotent();
     let mut reuse = true;
     loop {
-        let idle = reuse.then(|| call.lane.pool.take(&upstream.authority, limits.idle_timeout_ms)).flatten();
+        let idle =
+            reuse.then(|| call.lane.pool.take(&upstream.authority, limits.idle_timeout_ms, begun)).flatten();
         let mut connection = match idle {
             Some(connection) => connection,
             None => call.lane.pool.open(&upstream.authority, connect_ms).await?,

@@ -55,14 +55,14 @@ pub(crate) fn shape<'a>(
         }
         _ => head.extend_from_slice(b"\r\n"),
     }
-    let Call { lane, prepared, request, payload, stage } = call;
+    let Call { lane, prepared, now_ms, request, payload, stage } = call;
     let allowed = prepared.limits.body_bytes;
     let body =
         has_body.then(|| Box::new(Incoming { payload, left: length, allowed, count: record.bytes_in() }));
-    upstream.authority.as_ref().clone_into(&mut record.access.upstream);
+    record.access.upstream = (&*upstream.authority).into();
     let empty = actix_web::dev::Payload::None;
     let shaped = Shaped { upload: Upload::new(head, body), upstream };
-    Ok((shaped, Call { lane, prepared, request, payload: empty, stage }))
+    Ok((shaped, Call { lane, prepared, now_ms, request, payload: empty, stage }))
 }
 
 /// Request line and fields, but not the framing. Names and values are of types that cannot hold a line end.
