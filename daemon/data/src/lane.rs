@@ -1,13 +1,14 @@
 //! One per worker: the cached snapshot, the connection pool, verified tokens. Nothing here is shared.
 
+use crate::deadlines::Deadlines;
 use crate::pool::Pool;
 use crate::prepare::{Prepared, Who};
+use crate::quick::QuickMap;
 use arc_swap::ArcSwap;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_corridor::text::Text;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -50,10 +51,11 @@ pub(crate) struct Lane {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
+    pub(crate) deadlines: Deadlines,
     pub(crate) draining: Arc<AtomicBool>,
     prepared: Arc<ArcSwap<Prepared>>,
     cached: RefCell<Rc<Held>>,
-    verified: RefCell<HashMap<Mark, (String, Verified)>>,
+    verified: RefCell<QuickMap<Mark, (String, Verified)>>,
     verified_under: Cell<u64>,
     spare: RefCell<Vec<Vec<u8>>>,
     peer: RefCell<(Option<IpAddr>, Text)>,
@@ -72,6 +74,7 @@ impl Lane {
             telemetry,
             clock,
             pool: Pool::default(),
+            deadlines: Deadlines::default(),
             draining,
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
             prepared,

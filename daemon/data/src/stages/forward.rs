@@ -2,6 +2,7 @@
 //! connection that dies before the first byte is tried once more on a fresh one, if nothing of a body was sent.
 
 use crate::call::{Allowed, Call};
+use crate::deadlines::Deadline;
 use crate::failure::Failure;
 use crate::prepare::Upstream;
 use crate::stages::record::Record;
@@ -9,8 +10,7 @@ use crate::upstream::connection::{Broken, Connection};
 use crate::upstream::head::Head;
 use crate::upstream::upload::{BodyError, Upload};
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -51,16 +51,28 @@ fn exchange(
 
 /// Waits for an answer's head; as long as the request's body moves, the time begins anew. `None`: it was too
 /// long.
-async fn patiently<T>(answer: impl Future<Output = T>, patience: Duration, sent: &Cell<u64>) -> Option<T> {
-    let mut answer = pin!(answer);
-    loop {
-        let before = sent.get();
-        match tokio::time::timeout(patience, &mut answer).await {
-            Ok(answer) => return Some(answer),
-            Err(_) if sent.get() > before => {}
-            Err(_) => return None,
+async fn patiently(
+    connection: &mut Connection,
+    upload: &mut Upload,
+    mut deadline: Deadline,
+    (patience, moved): (Duration, &Cell<u64>),
+) -> Option<Result<Head, Error>> {
+    let mut before = moved.get();
+    poll_fn(|context| {
+        if let Poll::Ready(answer) = exchange(connection, upload, context) {
+            return Poll::Ready(Some(answer));
         }
-    }
+        if !deadline.passed(context) {
+            return Poll::Pending;
+        }
+        if moved.get() > before {
+            before = moved.get();
+            deadline.again(patience);
+            return Poll::Pending;
+        }
+        Poll::Ready(None)
+    })
+    .await
 }
 
 pub(crate) async fn forward(
@@ -83,8 +95,9 @@ pub(crate) async fn forward(
             Some(connection) => connection,
             None => call.lane.pool.open(&upstream.authority, connect_ms).await?,
         };
-        let answer = poll_fn(|context| exchange(&mut connection, &mut upload, context));
-        let outcome = patiently(answer, patience, &record.bytes_in()).await;
+        let now = if connection.reused { begun } else { Instant::now() };
+        let deadline = call.lane.deadlines.at(now + patience);
+        let outcome = patiently(&mut connection, &mut upload, deadline, (patience, record.moved())).await;
         let upstream_time = begun.elapsed();
         record.access.upstream_micros = u64::try_from(upstream_time.as_micros()).unwrap_or(u64::MAX);
         let error = match outcome {

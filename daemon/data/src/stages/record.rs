@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::prepare::Route;
 use crate::rescue::row;
-use crate::stages::reply::{Body, Stalled};
+use crate::stages::reply::{Body, Stalled, time};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
@@ -78,6 +78,11 @@ impl Record {
         Rc::clone(&self.bytes_in)
     }
 
+    /// What of it has come.
+    pub(crate) fn moved(&self) -> &Cell<u64> {
+        &self.bytes_in
+    }
+
     pub(crate) fn refuse(&mut self, status: u16, code: &'static str) {
         self.access.failure = code;
         self.refused = (400..500).contains(&status);
@@ -95,7 +100,7 @@ impl Record {
             headers.insert(REQUEST_ID.clone(), id);
         }
         let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        headers.insert(GATEWAY_TIME.clone(), HeaderValue::from(millis));
+        headers.insert(GATEWAY_TIME.clone(), time(millis));
         response.map_body(|_, body| {
             // Without a body there is nothing to follow: it closes when it is dropped.
             self.closed = matches!(body.size(), BodySize::None | BodySize::Sized(0));

@@ -1,6 +1,7 @@
 //! Reply: the answer as the client gets it (spec/doorman.md 1.4, 5.6): listed headers, the body byte for byte.
 
 use crate::call::{Allowed, Call};
+use crate::deadlines::{Deadline, Deadlines};
 use crate::lane::Lane;
 use crate::pool::Pool;
 use crate::stages::forward::Answer;
@@ -16,25 +17,23 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use std::collections::HashSet;
 use std::error::Error;
-use std::future::Future as _;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::time::Sleep;
+use std::time::{Duration, Instant};
 
-/// Describe the body itself and always pass.
-static ALWAYS: [HeaderName; 10] = [
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_RANGE,
-    header::CACHE_CONTROL,
-    header::ETAG,
-    header::LAST_MODIFIED,
-    header::LOCATION,
-    header::VARY,
+/// Describe the body itself and always pass. Their names as text, too: to ask a name for it takes a table.
+static ALWAYS: [(&str, HeaderName); 10] = [
+    ("content-type", header::CONTENT_TYPE),
+    ("content-encoding", header::CONTENT_ENCODING),
+    ("content-language", header::CONTENT_LANGUAGE),
+    ("content-disposition", header::CONTENT_DISPOSITION),
+    ("content-range", header::CONTENT_RANGE),
+    ("cache-control", header::CACHE_CONTROL),
+    ("etag", header::ETAG),
+    ("last-modified", header::LAST_MODIFIED),
+    ("location", header::LOCATION),
+    ("vary", header::VARY),
 ];
 static BACKEND_TIME: HeaderName = HeaderName::from_static("x-backend-time");
 
@@ -43,16 +42,16 @@ static BACKEND_TIME: HeaderName = HeaderName::from_static("x-backend-time");
 #[error("the upstream stalled")]
 pub(crate) struct Stalled;
 
-/// How long the next piece of an answer may take. The timer is made only when there is something to wait for.
+/// How long the next piece of an answer may take. It begins only when there is something to wait for.
 pub(crate) struct Patience {
     limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
+    all: Deadlines,
+    deadline: Option<Deadline>,
 }
 
 impl Patience {
-    fn lost(&mut self, context: &mut Context<'_>) -> bool {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.limit)));
-        timer.as_mut().poll(context).is_ready()
+    fn lost(&mut self, context: &Context<'_>) -> bool {
+        self.deadline.get_or_insert_with(|| self.all.at(Instant::now() + self.limit)).passed(context)
     }
 }
 
@@ -100,7 +99,7 @@ impl Streamed {
             let lost = self.patience.lost(context);
             return if lost { Poll::Ready(Some(Err(Stalled.into()))) } else { Poll::Pending };
         };
-        self.patience.timer = None;
+        self.patience.deadline = None;
         if self.decoder.done() {
             self.finish();
         }
@@ -136,7 +135,7 @@ pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpRespons
     let headers = response.headers_mut();
     pass(&head, &call.stage.0.routed.route.headers, headers);
     let millis = u64::try_from(upstream_time.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(BACKEND_TIME.clone(), HeaderValue::from(millis));
+    headers.insert(BACKEND_TIME.clone(), time(millis));
     common(headers, call.lane);
     let decoder = Decoder::new(head.framing(call.request.method() == Method::HEAD));
     let size = match (head.status, head.length) {
@@ -158,7 +157,7 @@ pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpRespons
         upload,
         keeps: head.keeps,
         home: (call.lane.pool.clone(), call.prepared.limits.idle_connections),
-        patience: Patience { limit, timer: None },
+        patience: Patience { limit, all: call.lane.deadlines.clone(), deadline: None },
     };
     // Such an answer's body is never polled.
     if streamed.decoder.done() {
@@ -171,8 +170,8 @@ pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpRespons
 fn pass(head: &Head, listed: &HashSet<String>, headers: &mut HeaderMap) {
     let hop = HopByHop::named(head.connection());
     for (name, value) in head.fields() {
-        let name = match ALWAYS.iter().find(|always| always.as_str().eq_ignore_ascii_case(name)) {
-            Some(always) => Some(always.clone()),
+        let name = match ALWAYS.iter().find(|(always, _)| always.eq_ignore_ascii_case(name)) {
+            Some((_, always)) => Some(always.clone()),
             None if listed.is_empty() => None,
             // Made in lower case, as the list is.
             None => {
@@ -186,6 +185,13 @@ fn pass(head: &Head, listed: &HashSet<String>, headers: &mut HeaderMap) {
             headers.append(name, value);
         }
     }
+}
+
+/// Milliseconds; few of them need no memory.
+pub(crate) fn time(millis: u64) -> HeaderValue {
+    const FEW: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    let few = usize::try_from(millis).ok().and_then(|millis| FEW.get(millis));
+    few.map_or_else(|| HeaderValue::from(millis), |few| HeaderValue::from_static(few))
 }
 
 /// An answer of our own.

@@ -149,3 +149,103 @@ fn ends(bytes: Option<&[u8]>) -> bool {
     let bytes = bytes.unwrap_or_default();
     bytes.windows(3).any(|three| three == b"\n\r\n") || bytes.windows(2).any(|two| two == b"\n\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::upload::Upload;
+    use super::*;
+    use std::future::poll_fn;
+    use std::io::{Read as _, Write as _};
+
+    /// Status and content, or the error, of an upstream that sends these pieces and closes; and whether the connection
+    /// could be used again.
+    fn ask(pieces: &'static [&'static str], to_head: bool) -> (Result<(u16, String), String>, bool) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 4]).unwrap();
+            for piece in pieces {
+                stream.write_all(piece.as_bytes()).unwrap();
+                std::thread::park_timeout(std::time::Duration::from_millis(5));
+            }
+        });
+        let asked = actix_web::rt::System::new().block_on(async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut connection = Connection::new("x".into(), stream);
+            let mut upload = Upload::new(b"head".to_vec(), None);
+            poll_fn(|context| connection.poll_upload(&mut upload, context)).await.unwrap();
+            let answer = async {
+                let head = poll_fn(|context| connection.poll_head(context)).await?;
+                let (mut decoder, mut content) = (Decoder::new(head.framing(to_head)), Vec::new());
+                while let Some(data) = poll_fn(|context| connection.poll_body(&mut decoder, context)).await {
+                    content.extend_from_slice(&data?);
+                }
+                Ok::<_, Broken>((head.status, String::from_utf8(content).unwrap(), head.keeps))
+            };
+            let answer = answer.await.map_err(|error| error.to_string());
+            let keeps = answer.as_ref().is_ok_and(|(_, _, keeps)| *keeps) && connection.clean();
+            (answer.map(|(status, content, _)| (status, content)), keeps)
+        });
+        served.join().unwrap();
+        asked
+    }
+
+    #[test]
+    fn answers_are_read_to_their_end_and_no_further() {
+        for (pieces, to_head, status, content, again) in [
+            (["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"].as_slice(), false, 200, "abc", true),
+            (&["HTTP/1.1 200 OK\r\nContent-", "Length: 3\r", "\n\r", "\na", "bc"], false, 200, "abc", true),
+            (
+                &[
+                    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: x\r\n\r\n",
+                    "HTTP/1.1 204 No\r\n\r\n",
+                ],
+                false,
+                204,
+                "",
+                true,
+            ),
+            (
+                &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", "0\r\n\r\n"],
+                false,
+                200,
+                "a",
+                true,
+            ),
+            (&["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"], true, 200, "", true),
+            (&["HTTP/1.1 200 OK\r\n\r\nab", "c"], false, 200, "abc", true),
+            (&["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nabc"], false, 200, "a", false),
+            (&["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"], true, 200, "", false),
+            (&["HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na"], false, 200, "a", false),
+        ] {
+            let pieces: &'static [&'static str] = pieces;
+            assert_eq!(ask(pieces, to_head), (Ok((status, content.to_owned())), again), "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn answers_that_are_none_are_errors() {
+        for (pieces, error) in [
+            ([].as_slice(), "the upstream closed the connection"),
+            (&["HTTP/1.1 200 OK\r\n"], "the upstream's answer: cut off"),
+            (&["hello"], "the upstream's answer: no head of HTTP/1.1"),
+            (
+                &["HTTP/1.1 101 Switching\r\n\r\n"],
+                "the upstream's answer: a switch of protocols that nobody asked for",
+            ),
+            (&["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na"], "the upstream's answer: cut off"),
+            (
+                &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na"],
+                "the upstream's answer: cut off",
+            ),
+            (
+                &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz"],
+                "the upstream's answer: broken chunks",
+            ),
+        ] {
+            let pieces: &'static [&'static str] = pieces;
+            assert_eq!(ask(pieces, false), (Err(error.to_owned()), false), "{pieces:?}");
+        }
+    }
+}
