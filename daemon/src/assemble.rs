@@ -303,8 +303,8 @@ fn serve(
     let server = HttpServer::new(move || {
         let worker = next.fetch_add(1, Ordering::Relaxed) % workers;
         App::new()
-            .configure(|config| control.configure(config))
             .configure(|config| data.configure_default(worker, config))
+            .configure(|config| control.configure(config))
     })
     .on_connect(move |_, extensions: &mut Extensions| {
         counted.connections.fetch_add(1, Ordering::Relaxed);

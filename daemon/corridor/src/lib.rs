@@ -10,3 +10,4 @@ pub mod shutdown;
 pub mod snapshot;
 pub mod tasks;
 pub mod telemetry;
+pub mod text;

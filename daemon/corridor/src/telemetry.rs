@@ -1,6 +1,7 @@
 //! Door 2, data to whoever reads: atomics, histograms, one bounded ring of access records per worker.
 //! Never blocks the sender; what is dropped is counted.
 
+use crate::text::Text;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 use gatehouse_common::ids::RouteId;
@@ -91,17 +92,17 @@ pub struct AccessRecord {
     /// Unix milliseconds of the end.
     pub at_unix_ms: i64,
     /// Request id.
-    pub request: String,
+    pub request: Text,
     /// Method.
-    pub method: String,
+    pub method: Text,
     /// Path without its query.
     pub path: String,
     /// `name/version`; empty if no route matched.
-    pub route: String,
+    pub route: Text,
     /// User name; empty if anonymous.
-    pub consumer: String,
+    pub consumer: Text,
     /// Client address.
-    pub peer: String,
+    pub peer: Text,
     /// Status answered; 499 when the client went away first.
     pub status: u16,
     /// From the head of the request to the last byte of the answer, microseconds.
@@ -113,7 +114,7 @@ pub struct AccessRecord {
     /// Body bytes to the client.
     pub bytes_out: u64,
     /// Upstream asked; empty if none.
-    pub upstream: String,
+    pub upstream: Text,
     /// Code of the failure; empty if none.
     pub failure: &'static str,
 }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub(crate) struct Call<'a, S> {
     pub(crate) lane: &'a Lane,
     pub(crate) prepared: &'a Prepared,
+    /// Unix milliseconds of its arrival.
+    pub(crate) now_ms: i64,
     pub(crate) request: HttpRequest,
     pub(crate) payload: Payload,
     pub(crate) stage: S,
@@ -19,8 +21,8 @@ pub(crate) struct Call<'a, S> {
 impl<'a, S> Call<'a, S> {
     /// The same call, one stage on.
     pub(crate) fn on<T>(self, next: impl FnOnce(S) -> T) -> Call<'a, T> {
-        let Self { lane, prepared, request, payload, stage } = self;
-        Call { lane, prepared, request, payload, stage: next(stage) }
+        let Self { lane, prepared, now_ms, request, payload, stage } = self;
+        Call { lane, prepared, now_ms, request, payload, stage: next(stage) }
     }
 }
 

@@ -1,13 +1,15 @@
 //! One per worker: the cached snapshot, the connection pool, verified tokens. Nothing here is shared.
 
+use crate::deadlines::Deadlines;
 use crate::pool::Pool;
 use crate::prepare::{Prepared, Who};
+use crate::quick::QuickMap;
 use arc_swap::ArcSwap;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::telemetry::Telemetry;
-use http::HeaderMap;
+use gatehouse_corridor::text::Text;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,11 +18,9 @@ use std::sync::atomic::AtomicBool;
 /// Verified tokens kept; when full the cache starts anew, which costs one verification each.
 const VERIFIED_TOKENS: usize = 4_096;
 
-/// Emptied header maps kept, and the fields the largest of them may have room for.
-const SPARE_MAPS: usize = 256;
-const SPARE_FIELDS: usize = 64;
-/// Fields a new map has room for: those of a request and, as hyper takes the same map for it, of its answer.
-const FIELDS: usize = 16;
+/// Emptied buffers kept, and the size of one, which few heads exceed.
+const SPARE_BUFFERS: usize = 256;
+const SPARE_BYTES: usize = 2_048;
 
 /// The end of a token, which lies in its signature: as good as random, and short to hash.
 type Mark = [u8; 16];
@@ -51,12 +51,14 @@ pub(crate) struct Lane {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
+    pub(crate) deadlines: Deadlines,
     pub(crate) draining: Arc<AtomicBool>,
     prepared: Arc<ArcSwap<Prepared>>,
     cached: RefCell<Rc<Held>>,
-    verified: RefCell<HashMap<Mark, (String, Verified)>>,
+    verified: RefCell<QuickMap<Mark, (String, Verified)>>,
     verified_under: Cell<u64>,
-    spare: RefCell<Vec<HeaderMap>>,
+    spare: RefCell<Vec<Vec<u8>>>,
+    peer: RefCell<(Option<IpAddr>, Text)>,
 }
 
 impl Lane {
@@ -72,27 +74,38 @@ impl Lane {
             telemetry,
             clock,
             pool: Pool::default(),
+            deadlines: Deadlines::default(),
             draining,
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
             prepared,
             verified: RefCell::default(),
             verified_under: Cell::new(0),
             spare: RefCell::default(),
+            peer: RefCell::default(),
         }
     }
 
-    /// An empty map, one that was used before if there is one: they are larger than what malloc gives quickly.
-    pub(crate) fn headers(&self) -> HeaderMap {
-        self.spare.borrow_mut().pop().unwrap_or_else(|| HeaderMap::with_capacity(FIELDS))
+    /// An empty buffer for a request's head, one that was used before if there is one.
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SPARE_BYTES))
     }
 
-    /// Takes a map that is done with.
-    pub(crate) fn spare(&self, mut headers: HeaderMap) {
+    /// Takes a buffer that is done with.
+    pub(crate) fn spare(&self, mut bytes: Vec<u8>) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE_MAPS && headers.capacity() <= SPARE_FIELDS {
-            headers.clear();
-            spare.push(headers);
+        if spare.len() < SPARE_BUFFERS && bytes.capacity() <= SPARE_BYTES {
+            bytes.clear();
+            spare.push(bytes);
         }
+    }
+
+    /// A client's address as text; mostly the one asked for last.
+    pub(crate) fn peer(&self, address: IpAddr) -> Text {
+        let mut peer = self.peer.borrow_mut();
+        if peer.0 != Some(address) {
+            *peer = (Some(address), Text::from(&*address.to_string()));
+        }
+        peer.1.clone()
     }
 
     /// The newest snapshot; one for the whole call.

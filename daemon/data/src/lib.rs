@@ -4,14 +4,17 @@
 //! Read `pipeline.rs` first.
 
 mod call;
+mod deadlines;
 mod failure;
 mod lane;
 mod pipeline;
 mod policies;
 mod pool;
 mod prepare;
+mod quick;
 mod rescue;
 mod stages;
+mod upstream;
 
 use actix_web::web::{self, ServiceConfig};
 use arc_swap::ArcSwap;
@@ -25,6 +28,9 @@ use prepare::Prepared;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where the gateway's routes lie; what lies elsewhere and is nobody's it answers too.
+const PREFIX: &str = "/api/rest";
 
 /// The data plane; cheap to clone.
 #[derive(Clone)]
@@ -85,7 +91,8 @@ impl DataPlane {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    /// Mounts the gateway of one worker as the service for whatever no other route takes.
+    /// Mounts the gateway of one worker as the service for its own prefix and for whatever no other route takes.
+    /// Best before all others.
     pub fn configure_default(&self, worker: usize, config: &mut ServiceConfig) {
         let lane = Rc::new(Lane::new(
             worker,
@@ -94,8 +101,9 @@ impl DataPlane {
             self.clock.clone(),
             Arc::clone(&self.draining),
         ));
-        config.default_service(web::to(move |request, payload| {
-            pipeline::handle(Rc::clone(&lane), request, payload)
-        }));
+        let gateway = move |request, payload| pipeline::handle(Rc::clone(&lane), request, payload);
+        // By its prefix, so that a call is not held against the patterns of all other routes first.
+        config.service(web::scope(PREFIX).default_service(web::to(gateway.clone())));
+        config.default_service(web::to(gateway));
     }
 }

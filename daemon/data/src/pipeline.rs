@@ -25,9 +25,16 @@ pub(crate) async fn handle(
     payload: web::Payload,
 ) -> HttpResponse<Followed> {
     let prepared = lane.snapshot(); // one revision for the whole call
-    let mut record = Record::open(&lane, &request); // written on every exit, also on cancel
-    let asked =
-        Call { lane: &lane, prepared: &prepared, request, payload: payload.into_inner(), stage: Arrived };
+    let now_ms = lane.clock.unix_ms();
+    let mut record = Record::open(&lane, &request, now_ms); // written on every exit, also on cancel
+    let asked = Call {
+        lane: &lane,
+        prepared: &prepared,
+        now_ms,
+        request,
+        payload: payload.into_inner(),
+        stage: Arrived,
+    };
     match column(asked, &mut record, &prepared).await {
         Ok(response) => record.follow(response), // closes with the body's last byte or its drop
         Err(failure) => {

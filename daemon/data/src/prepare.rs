@@ -1,6 +1,7 @@
 //! Snapshot to [`Prepared`]: all parsing, compiling and allocating that requests would else repeat.
 
 use crate::policies::rate_limit::Limiter;
+use crate::quick::QuickMap;
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::snapshot::{Api, ApiKey, Consumer, GatewayLimits, Snapshot};
@@ -17,7 +18,6 @@ use std::sync::atomic::AtomicUsize;
 pub(crate) struct Upstream {
     /// `host:port`: where to connect, and the `Host` sent.
     pub(crate) authority: Arc<str>,
-    pub(crate) host: HeaderValue,
     /// Path put before the request's, without a slash at its end.
     pub(crate) prefix: String,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) api: Api,
     pub(crate) targets: Targets,
-    pub(crate) methods: HashMap<String, Router<Targets>>,
+    pub(crate) methods: QuickMap<String, Router<Targets>>,
     pub(crate) headers: HashSet<String>,
     pub(crate) stats: Arc<RouteStats>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Prepared {
     pub(crate) revision: Revision,
     counters: u64,
     pub(crate) limits: GatewayLimits,
-    pub(crate) routes: HashMap<String, Route>,
+    pub(crate) routes: QuickMap<String, Route>,
     pub(crate) consumers: HashMap<String, Arc<Who>>,
     pub(crate) api_keys: HashMap<[u8; 32], ApiKey>,
     pub(crate) token_keys: HashMap<String, DecodingKey>,
@@ -88,8 +88,8 @@ pub(crate) fn upstream(text: &str) -> Result<Upstream, String> {
     }
     let prefix = uri.path().trim_end_matches('/').to_owned();
     let authority = format!("{host}:{port}");
-    let host = HeaderValue::from_str(&authority).map_err(|_| format!("{text:?}: expected a plain host"))?;
-    Ok(Upstream { authority: authority.into(), host, prefix })
+    HeaderValue::from_str(&authority).map_err(|_| format!("{text:?}: expected a plain host"))?;
+    Ok(Upstream { authority: authority.into(), prefix })
 }
 
 fn targets(servers: &[String]) -> Targets {
@@ -153,7 +153,7 @@ pub(crate) fn prepare(snapshot: &Snapshot, before: &Prepared) -> Prepared {
 }
 
 fn route(api: &Api) -> Route {
-    let mut methods: HashMap<String, Router<Targets>> = HashMap::new();
+    let mut methods: QuickMap<String, Router<Targets>> = QuickMap::default();
     for endpoint in &api.endpoints {
         let router = methods.entry(endpoint.method.clone()).or_default();
         // A conflict was refused by `check`; here the first one stays.

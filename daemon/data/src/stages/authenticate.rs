@@ -32,7 +32,7 @@ pub(crate) fn authenticate<'a>(call: Call<'a, Admitted<'a>>) -> Result<Call<'a, 
         None
     } else {
         let credential = credential(&call).ok_or(Failure::Unauthenticated)?;
-        let now_ms = call.lane.clock.unix_ms();
+        let now_ms = call.now_ms;
         let who = match credential.strip_prefix(KEY_PREFIX) {
             Some(_) => by_key(call.prepared, credential, now_ms),
             None => by_token(call.lane, call.prepared, credential, now_ms),

@@ -9,7 +9,7 @@ pub(crate) fn authorize<'a>(
     record: &mut Record,
 ) -> Result<Call<'a, Allowed<'a>>, Failure> {
     if let Some(who) = &call.stage.who {
-        who.consumer.id.as_str().clone_into(&mut record.access.consumer);
+        record.access.consumer = who.consumer.id.as_str().into();
         let route = call.stage.routed.route;
         if !who.consumer.subscription_exempt && !who.subscriptions.contains(&route.name) {
             return Err(Failure::NotSubscribed);
@@ -18,7 +18,7 @@ pub(crate) fn authorize<'a>(
             return Err(Failure::WrongGroup);
         }
         if let Some(limiter) = &who.limiter {
-            limiter.admit(call.lane.clock.unix_ms()).map_err(Failure::RateLimited)?;
+            limiter.admit(call.now_ms).map_err(Failure::RateLimited)?;
         }
         if !route.api.allowed_roles.is_empty() && !route.api.allowed_roles.contains(&who.consumer.role) {
             return Err(Failure::WrongRole);

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::stages::record::{REQUEST_ID, Record};
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, UPGRADE};
+use gatehouse_corridor::text::Text;
 
 /// Longest id taken from a client, bytes.
 const ID_BYTES: usize = 128;
@@ -17,8 +18,11 @@ pub(crate) fn identify(call: &Call<'_, Arrived>, record: &mut Record) -> Result<
     match given
         .filter(|id| !id.is_empty() && id.len() <= ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic()))
     {
-        Some(id) => id.clone_into(&mut record.access.request),
-        None => record.access.request = uuid::Uuid::new_v4().to_string(),
+        Some(id) => record.access.request = id.into(),
+        None => {
+            let mut room = uuid::Uuid::encode_buffer();
+            record.access.request = Text::from(&*uuid::Uuid::new_v4().hyphenated().encode_lower(&mut room));
+        }
     }
     // An upgrade's body has no end: a reader of it would wait for ever.
     if call.request.method() == Method::CONNECT || headers.contains_key(UPGRADE) {

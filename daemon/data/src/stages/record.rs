@@ -5,12 +5,11 @@ use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::prepare::Route;
 use crate::rescue::row;
-use crate::stages::reply::{Body, Stalled};
+use crate::stages::reply::{Body, Stalled, time};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::telemetry::{AccessRecord, RouteStats, Telemetry};
 use std::cell::Cell;
 use std::pin::Pin;
@@ -31,7 +30,6 @@ static GATEWAY_TIME: HeaderName = HeaderName::from_static("x-gateway-time");
 pub(crate) struct Record {
     pub(crate) access: AccessRecord,
     begun: Instant,
-    clock: Clock,
     worker: usize,
     telemetry: Arc<Telemetry>,
     stats: Option<Arc<RouteStats>>,
@@ -42,17 +40,17 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn open(lane: &Lane, request: &HttpRequest) -> Self {
+    pub(crate) fn open(lane: &Lane, request: &HttpRequest, now_ms: i64) -> Self {
         let access = AccessRecord {
-            method: request.method().as_str().to_owned(),
+            method: request.method().as_str().into(),
             path: request.uri().path().to_owned(),
-            peer: request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default(),
+            at_unix_ms: now_ms,
+            peer: request.peer_addr().map(|peer| lane.peer(peer.ip())).unwrap_or_default(),
             ..AccessRecord::default()
         };
         Self {
             access,
             begun: Instant::now(),
-            clock: lane.clock.clone(),
             worker: lane.worker,
             telemetry: Arc::clone(&lane.telemetry),
             stats: None,
@@ -64,7 +62,7 @@ impl Record {
     }
 
     pub(crate) fn routed(&mut self, route: &Route) {
-        route.name.clone_into(&mut self.access.route);
+        self.access.route = (&*route.name).into();
         self.stats = Some(Arc::clone(&route.stats));
     }
 
@@ -78,6 +76,11 @@ impl Record {
     /// The counter that the request's body feeds.
     pub(crate) fn bytes_in(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.bytes_in)
+    }
+
+    /// What of it has come.
+    pub(crate) fn moved(&self) -> &Cell<u64> {
+        &self.bytes_in
     }
 
     pub(crate) fn refuse(&mut self, status: u16, code: &'static str) {
@@ -97,7 +100,7 @@ impl Record {
             headers.insert(REQUEST_ID.clone(), id);
         }
         let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        headers.insert(GATEWAY_TIME.clone(), HeaderValue::from(millis));
+        headers.insert(GATEWAY_TIME.clone(), time(millis));
         response.map_body(|_, body| {
             // Without a body there is nothing to follow: it closes when it is dropped.
             self.closed = matches!(body.size(), BodySize::None | BodySize::Sized(0));
@@ -115,8 +118,8 @@ impl Drop for Record {
         if !self.closed {
             access.status = CLIENT_GONE;
         }
-        access.at_unix_ms = self.clock.unix_ms();
         access.micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        access.at_unix_ms += i64::try_from(access.micros / 1_000).unwrap_or(0);
         access.bytes_in = self.bytes_in.get();
         let route = self.stats.as_deref();
         for stats in std::iter::once(&self.telemetry.total).chain(route) {

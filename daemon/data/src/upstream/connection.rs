@@ -1,0 +1,251 @@
+//! A connection to an upstream, driven by whoever asks over it.
+
+use super::Wrong;
+use super::body::{Decoder, Step};
+use super::head::{self, Head};
+use super::upload::Upload;
+use bytes::{Buf as _, Bytes, BytesMut};
+use std::future::Future as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+/// Bytes read at once: small enough to stay in the processor's cache.
+const READ_BYTES: usize = 16_384;
+/// Interim answers before the answer.
+const INTERIM: usize = 16;
+
+/// Why an answer did not come, or not whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// Before its first byte.
+    #[error("the upstream closed the connection")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Wrong(#[from] Wrong),
+}
+
+/// A connection that is free or in use.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) authority: Arc<str>,
+    /// It has carried an answer before.
+    pub(crate) reused: bool,
+    stream: TcpStream,
+    bytes: BytesMut,
+    /// Some byte of the present answer has come.
+    answered: bool,
+    interim: usize,
+}
+
+impl Connection {
+    pub(crate) fn new(authority: Arc<str>, stream: TcpStream) -> Self {
+        let bytes = BytesMut::with_capacity(READ_BYTES);
+        Self { authority, reused: false, stream, bytes, answered: false, interim: 0 }
+    }
+
+    /// Ready for the next request; `false` if it has closed or has spoken unasked.
+    pub(crate) fn again(&mut self) -> bool {
+        (self.reused, self.answered, self.interim) = (true, false, 0);
+        let mut context = Context::from_waker(Waker::noop());
+        self.bytes.is_empty()
+            && match self.stream.poll_read_ready(&mut context) {
+                Poll::Pending => true,
+                // Perhaps of the last read, which may have taken all there was.
+                Poll::Ready(_) => {
+                    let tried = self.stream.try_read(&mut [0]);
+                    tried.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+                }
+            }
+    }
+
+    /// Nothing came behind the answer.
+    pub(crate) fn clean(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Some byte of the answer has come, so that the request was taken.
+    pub(crate) fn answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Sends.
+    pub(crate) fn poll_upload(
+        &mut self,
+        upload: &mut Upload,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), super::upload::BodyError>> {
+        upload.poll(&mut self.stream, context)
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
+        self.bytes.reserve(READ_BYTES);
+        // The future keeps nothing between two polls.
+        let read = ready!(pin!(self.stream.read_buf(&mut self.bytes)).poll(context))?;
+        self.answered |= read > 0;
+        Poll::Ready(Ok(read))
+    }
+
+    /// Reads the head of the answer; interim ones are skipped.
+    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
+        // On entry it was looked at before, unless there is nothing.
+        let mut look = false;
+        loop {
+            if look && let Some((head, used)) = head::parse(&self.bytes)? {
+                match head.status {
+                    101 => {
+                        return Poll::Ready(Err(Wrong("a switch of protocols that nobody asked for").into()));
+                    }
+                    100..200 if self.interim < INTERIM => {
+                        self.bytes.advance(used);
+                        self.interim += 1;
+                        continue;
+                    }
+                    100..200 => return Poll::Ready(Err(Wrong("too many interim answers").into())),
+                    _ => return Poll::Ready(Ok(head.with(self.bytes.split_to(used).freeze()))),
+                }
+            }
+            let before = self.bytes.len();
+            if ready!(self.poll_fill(context))? == 0 {
+                let cut = if self.answered { Wrong("cut off").into() } else { Broken::Closed };
+                return Poll::Ready(Err(cut));
+            }
+            // A head that drips is not parsed again for each drop.
+            look = before == 0
+                || ends(self.bytes.get(before.saturating_sub(3)..))
+                || self.bytes.len() >= head::HEAD_BYTES;
+        }
+    }
+
+    /// The next piece of the answer's body.
+    pub(crate) fn poll_body(
+        &mut self,
+        decoder: &mut Decoder,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Broken>>> {
+        loop {
+            match decoder.next(&mut self.bytes) {
+                Ok(Step::Data(data)) => return Poll::Ready(Some(Ok(data))),
+                Ok(Step::End) => return Poll::Ready(None),
+                Ok(Step::More) => {}
+                Err(wrong) => return Poll::Ready(Some(Err(wrong.into()))),
+            }
+            let closed = match ready!(self.poll_fill(context)) {
+                Ok(0) => decoder.closed(),
+                Ok(_) => continue,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            };
+            return Poll::Ready(closed.err().map(|wrong| Err(wrong.into())));
+        }
+    }
+}
+
+/// Whether an empty line is among these bytes.
+fn ends(bytes: Option<&[u8]>) -> bool {
+    let bytes = bytes.unwrap_or_default();
+    bytes.windows(3).any(|three| three == b"\n\r\n") || bytes.windows(2).any(|two| two == b"\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::upload::Upload;
+    use super::*;
+    use std::future::poll_fn;
+    use std::io::{Read as _, Write as _};
+
+    /// Status and content, or the error, of an upstream that sends these pieces and closes; and whether the connection
+    /// could be used again.
+    fn ask(pieces: &'static [&'static str], to_head: bool) -> (Result<(u16, String), String>, bool) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 4]).unwrap();
+            for piece in pieces {
+                stream.write_all(piece.as_bytes()).unwrap();
+                std::thread::park_timeout(std::time::Duration::from_millis(5));
+            }
+        });
+        let asked = actix_web::rt::System::new().block_on(async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut connection = Connection::new("x".into(), stream);
+            let mut upload = Upload::new(b"head".to_vec(), None);
+            poll_fn(|context| connection.poll_upload(&mut upload, context)).await.unwrap();
+            let answer = async {
+                let head = poll_fn(|context| connection.poll_head(context)).await?;
+                let (mut decoder, mut content) = (Decoder::new(head.framing(to_head)), Vec::new());
+                while let Some(data) = poll_fn(|context| connection.poll_body(&mut decoder, context)).await {
+                    content.extend_from_slice(&data?);
+                }
+                Ok::<_, Broken>((head.status, String::from_utf8(content).unwrap(), head.keeps))
+            };
+            let answer = answer.await.map_err(|error| error.to_string());
+            let keeps = answer.as_ref().is_ok_and(|(_, _, keeps)| *keeps) && connection.clean();
+            (answer.map(|(status, content, _)| (status, content)), keeps)
+        });
+        served.join().unwrap();
+        asked
+    }
+
+    #[test]
+    fn answers_are_read_to_their_end_and_no_further() {
+        for (pieces, to_head, status, content, again) in [
+            (["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"].as_slice(), false, 200, "abc", true),
+            (&["HTTP/1.1 200 OK\r\nContent-", "Length: 3\r", "\n\r", "\na", "bc"], false, 200, "abc", true),
+            (
+                &[
+                    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 E\r\nLink: x\r\n\r\n",
+                    "HTTP/1.1 204 No\r\n\r\n",
+                ],
+                false,
+                204,
+                "",
+                true,
+            ),
+            (
+                &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", "0\r\n\r\n"],
+                false,
+                200,
+                "a",
+                true,
+            ),
+            (&["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"], true, 200, "", true),
+            (&["HTTP/1.1 200 OK\r\n\r\nab", "c"], false, 200, "abc", true),
+            (&["HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nabc"], false, 200, "a", false),
+            (&["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"], true, 200, "", false),
+            (&["HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na"], false, 200, "a", false),
+        ] {
+            let pieces: &'static [&'static str] = pieces;
+            assert_eq!(ask(pieces, to_head), (Ok((status, content.to_owned())), again), "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn answers_that_are_none_are_errors() {
+        for (pieces, error) in [
+            ([].as_slice(), "the upstream closed the connection"),
+            (&["HTTP/1.1 200 OK\r\n"], "the upstream's answer: cut off"),
+            (&["hello"], "the upstream's answer: no head of HTTP/1.1"),
+            (
+                &["HTTP/1.1 101 Switching\r\n\r\n"],
+                "the upstream's answer: a switch of protocols that nobody asked for",
+            ),
+            (&["HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na"], "the upstream's answer: cut off"),
+            (
+                &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na"],
+                "the upstream's answer: cut off",
+            ),
+            (
+                &["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz"],
+                "the upstream's answer: broken chunks",
+            ),
+        ] {
+            let pieces: &'static [&'static str] = pieces;
+            assert_eq!(ask(pieces, false), (Err(error.to_owned()), false), "{pieces:?}");
+        }
+    }
+}
