@@ -218,3 +218,34 @@ fn health_has_the_shapes_that_scripts_look_for() {
         assert!(!status[field].is_null(), "{field}: {status}");
     }
 }
+
+#[test]
+fn a_draining_daemon_closes_behind_each_answer() {
+    let (_folder, daemon, _admin, ana) = shop(&[("HTTP_READ_TIMEOUT", "3")]);
+    let address = daemon.url.trim_start_matches("http://");
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {ana}\r\n\r\n");
+    let mut kept = std::net::TcpStream::connect(address).unwrap();
+    let mut other = std::net::TcpStream::connect(address).unwrap();
+    // Keeps the daemon draining for as long as its upstream is silent.
+    let mut slow = std::net::TcpStream::connect(address).unwrap();
+    slow.write_all(get("/api/rest/shop/v1/slow").as_bytes()).unwrap();
+    let mut answer = [0; 2_048];
+    for stream in [&mut kept, &mut other] {
+        stream.write_all(get("/api/rest/shop/v1/echo").as_bytes()).unwrap();
+        assert!(stream.read(&mut answer).unwrap() > 0);
+    }
+    let pid = daemon.pid().to_string();
+    assert!(std::process::Command::new("kill").arg(pid).status().unwrap().success());
+    let mut drains = || {
+        kept.write_all(get("/platform/monitor/readiness").as_bytes()).unwrap();
+        let read = kept.read(&mut answer).unwrap();
+        let text = String::from_utf8_lossy(&answer[..read]).into_owned();
+        if text.starts_with("HTTP/1.1 503") { Ok(text) } else { Err(text) }
+    };
+    let told = eventually("the drain to begin", &mut drains).unwrap();
+    assert!(told.contains("connection: close"), "{told}");
+    other.write_all(get("/api/rest/shop/v1/echo").as_bytes()).unwrap();
+    let mut text = String::new();
+    other.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("connection: close"), "{text}");
+}

@@ -12,7 +12,7 @@ use crate::upstream::head::Head;
 use crate::upstream::upload::Upload;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -136,7 +136,8 @@ pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpRespons
     pass(&head, &call.stage.0.routed.route.headers, headers);
     let millis = u64::try_from(upstream_time.as_millis()).unwrap_or(u64::MAX);
     headers.insert(BACKEND_TIME.clone(), time(millis));
-    common(headers, call.lane);
+    common(headers);
+    close_if_draining(&mut response, call.lane);
     let decoder = Decoder::new(head.framing(call.request.method() == Method::HEAD));
     let size = match (head.status, head.length) {
         (204 | 304, _) => BodySize::None,
@@ -197,7 +198,8 @@ pub(crate) fn time(millis: u64) -> HeaderValue {
 /// An answer of our own.
 pub(crate) fn refused(response: HttpResponse, lane: &Lane) -> HttpResponse<Body> {
     let mut response = response.map_body(|_, body| Body::Own(body));
-    common(response.headers_mut(), lane);
+    common(response.headers_mut());
+    close_if_draining(&mut response, lane);
     response
 }
 
@@ -206,7 +208,7 @@ pub(crate) fn preflight(lane: &Lane) -> HttpResponse<Body> {
     refused(HttpResponse::NoContent().finish(), lane)
 }
 
-fn common(headers: &mut HeaderMap, lane: &Lane) {
+fn common(headers: &mut HeaderMap) {
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
@@ -214,7 +216,12 @@ fn common(headers: &mut HeaderMap, lane: &Lane) {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+}
+
+/// A draining daemon closes behind each answer, so that a client's next connection meets whoever comes after. The
+/// server takes this from the head's type and ignores a field of that name.
+fn close_if_draining<B>(response: &mut HttpResponse<B>, lane: &Lane) {
     if lane.draining.load(Ordering::Relaxed) {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.head_mut().set_connection_type(ConnectionType::Close);
     }
 }
