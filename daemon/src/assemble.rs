@@ -257,6 +257,7 @@ fn control_config(
         backups: settings.data_dir.join("backups"),
         settings_file: settings.file.clone(),
         shutdown: shutdown.clone(),
+        check: DataPlane::check,
         telemetry: Arc::clone(telemetry),
         clock,
     };

@@ -33,6 +33,21 @@ fn a_call_is_carried_or_refused_with_its_code() {
 }
 
 #[test]
+fn an_answer_without_a_body_is_recorded_as_it_was() {
+    let (_folder, daemon, _admin, ana) = shop(&[]);
+    let statuses = [("HEAD", "/echo", 200), ("GET", "/none", 204)].map(|(method, path, status)| {
+        let path = format!("/api/rest/shop/v1{path}");
+        assert_eq!(daemon.call(method, &path, &ana, None).unwrap().0, status);
+        format!("{method} {path} {status} ")
+    });
+    let recorded = || {
+        let lines: String = daemon.stream("/v1/logs?q=target:record").unwrap().map(Result::unwrap).collect();
+        if statuses.iter().all(|wanted| lines.contains(wanted)) { Ok(()) } else { Err(lines) }
+    };
+    eventually("both records", recorded).unwrap();
+}
+
+#[test]
 fn what_goes_upstream_is_what_should() {
     let (_folder, daemon, _admin, ana) = shop(&[]);
     let (_, seen) = daemon.call("GET", "/api/rest/shop/v1/echo?a=1&a=2", &ana, None).unwrap();

@@ -4,6 +4,8 @@ use crate::shop::shop;
 use gatehouse_tests::daemon::{Daemon, PASSWORD};
 use gatehouse_tests::wait::eventually;
 use serde_json::{Value, json};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 fn ended(events: &[Value]) -> &Value {
     events.last().unwrap()
@@ -124,6 +126,41 @@ fn a_damaged_backup_is_refused_before_anything_is_touched() {
         1,
         "no safety backup was needed"
     );
+}
+
+/// An archive that was edited by hand and sealed again.
+fn sealed(text: &str, from: &str, to: &str) -> String {
+    let edited = text.replacen(from, to, 1);
+    assert_ne!(edited, text, "{from} is in the archive");
+    let lines: Vec<&str> = edited.lines().collect();
+    let body: String = lines[..lines.len() - 1].iter().map(|line| format!("{line}\n")).collect();
+    let mut sum = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    sum.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+    let sum = String::from_utf8(sum.wait_with_output().unwrap().stdout).unwrap();
+    format!("{body}{}\n", json!({"rows": lines.len() - 2, "sha256": sum.split_whitespace().next()}))
+}
+
+#[test]
+fn a_backup_that_the_appliance_could_not_serve_is_refused_with_its_field() {
+    let (_folder, daemon, _admin, _ana) = shop(&[]);
+    done(&daemon.run("backup_now", json!({})).unwrap());
+    let (_, backups) = daemon.ops("GET", "/v1/backups", None).unwrap();
+    let name = backups["items"][0]["name"].as_str().unwrap().to_owned();
+    let path = daemon.data.join("backups").join(&name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (from, to, part) in [
+        ("\"api_servers\":[", "\"api_servers\":5,\"x\":[", "api_servers"),
+        ("\"http://127.0.0.1:", "\"ftp://127.0.0.1:", "ftp://"),
+        ("\"email\":\"ana@x.org\"", "\"email\":7", "email"),
+        ("\"table\":\"groups\"", "\"table\":\"grups\"", "grups"),
+    ] {
+        std::fs::write(&path, sealed(&text, from, to)).unwrap();
+        let refused = daemon.plan("restore_backup", json!({"backup": name})).unwrap_err().to_string();
+        assert!(refused.contains("400") && refused.contains(part), "{part}: {refused}");
+    }
+    std::fs::write(&path, sealed(&text, "ana@x.org", "eve@x.org")).unwrap();
+    let plan = daemon.plan("restore_backup", json!({"backup": name})).unwrap();
+    assert!(plan["changes"].to_string().contains("users +0 -0 ~1"), "{plan}");
 }
 
 #[test]

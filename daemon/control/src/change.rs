@@ -268,7 +268,8 @@ impl Worker {
     fn reread(&self) {
         let known = self.shared.load();
         match load(&self.store, known.audit) {
-            Ok(state) if state.revision != known.revision => {
+            // A change that is not published has its audit number all the same, and that must not be given twice.
+            Ok(state) if (state.revision, state.audit) != (known.revision, known.audit) => {
                 tracing::warn!(target: "change", revision = %state.revision, "a change whose commit failed is there");
                 self.publish(&state);
                 self.shared.store(Arc::new(state));

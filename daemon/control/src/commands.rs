@@ -42,7 +42,7 @@ async fn obey(control: &Arc<Inner>, command: Command) {
             say(reply, revocation::revoke(control, actor, &consumer).await);
         }
         Command::ProbeToken(_, consumer, reply) => say(reply, revocation::probe_token(control, &consumer)),
-        Command::Backup(_, _, name, reply) => {
+        Command::Backup(_, name, reply) => {
             say(reply, blocking(control, move |control| backups::write(control, &name)).await);
         }
         Command::Backups(_, reply) => say(reply, blocking(control, backups::list).await),

@@ -39,7 +39,6 @@ pub(crate) fn compile(compiler: &Compiler, state: &State) -> Snapshot {
         api_keys: state.rows("keys").filter_map(|(id, row)| key(id, row)).collect(),
         token_keys: compiler.token_keys.clone(),
         revoked_tokens: keyed("revoked"),
-        ended_sessions: Vec::new(),
         limits: compiler.limits.clone(),
         counters: compiler.counters,
     }

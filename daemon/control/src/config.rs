@@ -1,9 +1,10 @@
 //! What the control plane is given at the start.
 
+use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::shutdown::Shutdown;
-use gatehouse_corridor::snapshot::{GatewayLimits, TokenKey};
+use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use gatehouse_corridor::telemetry::Telemetry;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,6 +86,8 @@ pub struct ControlConfig {
     pub settings_file: Option<PathBuf>,
     /// How a restart is asked for.
     pub shutdown: Shutdown,
+    /// All that keeps the data plane from loading a snapshot whole.
+    pub check: fn(&Snapshot) -> Vec<Problem>,
     /// The data plane's counters, for the status page.
     pub telemetry: Arc<Telemetry>,
     /// Time.

@@ -72,7 +72,7 @@ pub enum Command {
     /// A token as this consumer's were before the last revocation, for a probe: nothing may accept it.
     ProbeToken(CanDestroy, ConsumerId, Reply<Secret<String>>),
     /// Writes a consistent archive of store and settings; the name has no folder in it.
-    Backup(CanWrite, Actor, String, Reply<Backup>),
+    Backup(CanWrite, String, Reply<Backup>),
     /// The archives there are, newest first.
     Backups(CanRead, Reply<Vec<Backup>>),
     /// Reads an archive to its end, checks every row and counts what restoring it would change.

@@ -150,10 +150,8 @@ pub struct Snapshot {
     pub api_keys: Vec<ApiKey>,
     /// Keys that verify tokens; two during rotation.
     pub token_keys: Vec<TokenKey>,
-    /// `jti` of tokens revoked one by one and not yet expired.
+    /// `jti` of tokens and `sid` of sessions that ended before the tokens expired.
     pub revoked_tokens: Vec<String>,
-    /// Session ids (`sid` claim) that have ended before their tokens expired.
-    pub ended_sessions: Vec<String>,
     /// Bounds.
     pub limits: GatewayLimits,
     /// Grows when counters (rate limits) are to begin anew.

@@ -3,11 +3,11 @@
 use crate::deadlines::Deadlines;
 use crate::pool::Pool;
 use crate::prepare::{Prepared, Who};
-use crate::quick::QuickMap;
 use arc_swap::ArcSwap;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_corridor::text::Text;
+use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -55,7 +55,8 @@ pub(crate) struct Lane {
     pub(crate) draining: Arc<AtomicBool>,
     prepared: Arc<ArcSwap<Prepared>>,
     cached: RefCell<Rc<Held>>,
-    verified: RefCell<QuickMap<Mark, (String, Verified)>>,
+    /// A quick hash: a client chooses what is looked up here and in the prepared tables, but not what lies there.
+    verified: RefCell<FxHashMap<Mark, (String, Verified)>>,
     verified_under: Cell<u64>,
     spare: RefCell<Vec<Vec<u8>>>,
     peer: RefCell<(Option<IpAddr>, Text)>,

@@ -11,7 +11,6 @@ mod pipeline;
 mod policies;
 mod pool;
 mod prepare;
-mod quick;
 mod rescue;
 mod stages;
 mod upstream;

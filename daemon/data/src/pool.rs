@@ -1,15 +1,15 @@
 //! Upstream connections of one worker: last in, first out. No lock, and no wake-up across threads.
 
 use crate::failure::Failure;
-use crate::quick::QuickMap;
 use crate::upstream::connection::Connection;
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-type Idle = QuickMap<Arc<str>, Vec<(Connection, Instant)>>;
+type Idle = FxHashMap<Arc<str>, Vec<(Connection, Instant)>>;
 
 /// Idle connections by upstream address.
 #[derive(Default, Clone)]

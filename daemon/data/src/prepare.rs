@@ -1,7 +1,6 @@
 //! Snapshot to [`Prepared`]: all parsing, compiling and allocating that requests would else repeat.
 
 use crate::policies::rate_limit::Limiter;
-use crate::quick::QuickMap;
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::snapshot::{Api, ApiKey, Consumer, GatewayLimits, Snapshot};
@@ -9,6 +8,7 @@ use gatehouse_corridor::telemetry::RouteStats;
 use http::header::HeaderValue;
 use jsonwebtoken::DecodingKey;
 use matchit::Router;
+use rustc_hash::FxHashMap;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -34,7 +34,7 @@ pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) api: Api,
     pub(crate) targets: Targets,
-    pub(crate) methods: QuickMap<String, Router<Targets>>,
+    pub(crate) methods: FxHashMap<String, Router<Targets>>,
     pub(crate) headers: HashSet<String>,
     pub(crate) stats: Arc<RouteStats>,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Prepared {
     pub(crate) revision: Revision,
     counters: u64,
     pub(crate) limits: GatewayLimits,
-    pub(crate) routes: QuickMap<String, Route>,
+    pub(crate) routes: FxHashMap<String, Route>,
     pub(crate) consumers: HashMap<String, Arc<Who>>,
     pub(crate) api_keys: HashMap<[u8; 32], ApiKey>,
     pub(crate) token_keys: HashMap<String, DecodingKey>,
@@ -147,13 +147,13 @@ pub(crate) fn prepare(snapshot: &Snapshot, before: &Prepared) -> Prepared {
         consumers: snapshot.consumers.iter().map(|one| (one.id.0.clone(), who(one, before))).collect(),
         api_keys: snapshot.api_keys.iter().map(|key| (key.hash, key.clone())).collect(),
         token_keys,
-        revoked: snapshot.revoked_tokens.iter().chain(&snapshot.ended_sessions).cloned().collect(),
+        revoked: snapshot.revoked_tokens.iter().cloned().collect(),
         order,
     }
 }
 
 fn route(api: &Api) -> Route {
-    let mut methods: QuickMap<String, Router<Targets>> = QuickMap::default();
+    let mut methods: FxHashMap<String, Router<Targets>> = FxHashMap::default();
     for endpoint in &api.endpoints {
         let router = methods.entry(endpoint.method.clone()).or_default();
         // A conflict was refused by `check`; here the first one stays.

@@ -5,6 +5,7 @@ use super::{backups, roles, stored};
 use crate::Inner;
 use crate::change::Draft;
 use crate::commands::blocking;
+use crate::compile::{Compiler, compile};
 use crate::state::{Fields as _, Row, State, Table};
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
@@ -122,12 +123,28 @@ fn administrable(rows: &Rows) -> Result<(), Problem> {
     Err(Problem::new(Code::Conflict, text).at("backup"))
 }
 
+/// Refuses rows that the data plane would leave out.
+fn loadable(control: &Inner, state: &State, writes: &[Write]) -> Result<(), Problem> {
+    let mut after = state.clone();
+    for (table, key, row) in writes {
+        let rows = after.tables.entry((*table).to_owned()).or_default();
+        match row {
+            Some(row) => drop(rows.insert(key.clone(), Arc::new(row.clone()))),
+            None => drop(rows.remove(key)),
+        }
+    }
+    let config = control.config();
+    let problems = (config.check)(&compile(&Compiler::new(&config), &after));
+    problems.into_iter().next().map_or(Ok(()), Err)
+}
+
 /// What restoring would change.
 pub(crate) fn compare(control: &Inner, name: &str) -> Result<Comparison, Problem> {
     let (backup, rows) = backups::read(control, name)?;
     let (rows, archived_settings) = typed(rows)?;
     let state = control.changes.state();
     let (writes, stay_revoked) = writes(&state, rows, control.clock.unix_ms())?;
+    loadable(control, &state, &writes)?;
     let mut counts: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
     for (table, key, row) in &writes {
         let count = counts.entry(table).or_default();

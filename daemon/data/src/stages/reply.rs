@@ -8,7 +8,7 @@ use crate::stages::forward::Answer;
 use crate::stages::hop::HopByHop;
 use crate::upstream::body::Decoder;
 use crate::upstream::connection::Connection;
-use crate::upstream::head::Head;
+use crate::upstream::head::{Framing, Head};
 use crate::upstream::upload::Upload;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -138,7 +138,8 @@ pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpRespons
     headers.insert(BACKEND_TIME.clone(), time(millis));
     common(headers);
     close_if_draining(&mut response, call.lane);
-    let decoder = Decoder::new(head.framing(call.request.method() == Method::HEAD));
+    let framing = head.framing(call.request.method() == Method::HEAD);
+    let decoder = Decoder::new(framing);
     let size = match (head.status, head.length) {
         (204 | 304, _) => BodySize::None,
         (_, Some(length)) => BodySize::Sized(length),
@@ -156,7 +157,7 @@ pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpRespons
         decoder,
         connection: Some(connection),
         upload,
-        keeps: head.keeps,
+        keeps: head.keeps && framing != Framing::UntilClose,
         home: (call.lane.pool.clone(), call.prepared.limits.idle_connections),
         patience: Patience { limit, all: call.lane.deadlines.clone(), deadline: None },
     };

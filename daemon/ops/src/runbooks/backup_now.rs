@@ -27,8 +27,8 @@ pub(crate) async fn write(job: &Job, kind: &str) -> Result<Backup, Problem> {
     if let Some(backup) = there.into_iter().find(mine) {
         return Ok(backup);
     }
-    let (write, actor) = (job.grant.write()?, job.actor.clone());
-    job.world.control.ask(|reply| Command::Backup(write, actor, name.clone(), reply)).await
+    let write = job.grant.write()?;
+    job.world.control.ask(|reply| Command::Backup(write, name.clone(), reply)).await
 }
 
 /// In words.

@@ -33,7 +33,8 @@ async fn live_keys(job: &Job) -> Result<Vec<Token>, Problem> {
 /// A call that the gateway must refuse without its upstream being asked: a protected route's first plain GET.
 async fn protected_path(job: &Job) -> Result<Option<String>, Problem> {
     let routes: Vec<Route> = job.world.control.ask(|reply| Command::Routes(job.grant.read, reply)).await?;
-    let serving = routes.iter().filter(|route| route.protected && route.active && route.kind == "rest");
+    // Whatever its kind: a route is reached under every prefix (spec/doorman.md 5.1).
+    let serving = routes.iter().filter(|route| route.protected && route.active);
     Ok(serving.into_iter().find_map(|route| {
         let uris = route.endpoints.iter().filter_map(|endpoint| endpoint.strip_prefix("GET "));
         uris.into_iter().find(|uri| !uri.contains('{')).map(|uri| format!("/api/rest/{}{uri}", route.name))

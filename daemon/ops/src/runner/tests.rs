@@ -73,7 +73,7 @@ fn obey(script: &RwLock<Script>, command: Command) {
         Command::Sessions(_, reply) => drop(reply.send(Ok(Vec::new()))),
         Command::RevokeTokens(_, _, _, reply) => drop(reply.send(Ok(Revoked::default()))),
         Command::ProbeToken(_, _, reply) => drop(reply.send(Ok(Secret::new("t".to_owned())))),
-        Command::Backup(_, _, name, reply) => {
+        Command::Backup(_, name, reply) => {
             script.backups.push(backup(&name));
             drop(reply.send(Ok(backup(&name))));
         }
