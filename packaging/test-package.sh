@@ -124,7 +124,7 @@ no_drop_in() { rm -rf /run/systemd/system/gatehoused.service.d; systemctl daemon
 under_load() { rm -f /tmp/stop; '"$client"' load /tmp/stop >/srv/load & sleep 1; "$@"; sleep 1; touch /tmp/stop; wait; cat /srv/load; grep -q "^[1-9].* 0 refused" /srv/load; }
 listing() { find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /run/systemd -o -path "/run/log" \
   -o -path /var/log/journal -o -path /var/log/apt -o -path /var/cache -o -path /var/lib/apt -o -path /srv \) -prune -o -print |
-  grep -vE "^/var/(tmp|lib)/systemd|^/var/lib/dpkg/|^/var/log/(dpkg|alternatives).log|^/etc/(passwd|group|shadow|gshadow)-$|^/etc/.pwd.lock$" | sort; cat /etc/passwd /etc/group | sort; }
+  grep -vE "^/var/(tmp|lib)/systemd|^/var/lib/dpkg/|^/var/log/(dpkg|alternatives).log|^/etc/(passwd|group|shadow|gshadow|subuid|subgid)-$|^/etc/.pwd.lock$" | sort; cat /etc/passwd /etc/group | sort; }
 '
 
 installing() {
@@ -149,7 +149,7 @@ installing() {
   check "the sandbox lets the daemon give its sockets to the groups" 'drop_in "ExecStartPre=/bin/sh -ec \"cd /run/gatehouse; touch o v; chgrp gatehouse-operators o; chgrp gatehouse-viewers v; chmod 660 o v; if chgrp root o || touch /etc/x; then exit 1; fi\""
     systemctl restart gatehoused; test "$(stat -c %G:%a /run/gatehouse/o /run/gatehouse/v | tr "\n" " ")" = "gatehouse-operators:660 gatehouse-viewers:660 "
     no_drop_in; systemctl restart gatehoused; alive'
-  check "operators run, viewers look, others get no answer" 'useradd -G gatehouse-operators oli; useradd -G gatehouse-viewers vic; useradd eve
+  check "operators run, viewers look, others get no answer" 'useradd -M -G gatehouse-operators oli; useradd -M -G gatehouse-viewers vic; useradd -M eve
     test "$(stat -c %G:%a /run/gatehouse/operate.sock /run/gatehouse/view.sock | tr "\n" " ")" = "gatehouse-operators:660 gatehouse-viewers:660 "
     digest=$(runuser -u vic -- gatehouse plan backup_now --json | sed "s/.*\"digest\": *\"\([^\"]*\).*/\1/" | grep -m1 "^[0-9a-f]*$")
     code=0; runuser -u vic -- gatehouse run backup_now --plan $digest --reason x || code=$?; test $code = 77

@@ -75,6 +75,9 @@ impl AuditTrail {
     pub(crate) fn page(&self, query: &AuditQuery) -> Result<AuditPage, Problem> {
         let words: Vec<String> =
             query.q.iter().flat_map(|q| q.split_whitespace()).map(str::to_lowercase).collect();
+        // What was recorded before the question is part of the answer; the mover may be at it too, which does no harm:
+        // the trail passes over numbers it has.
+        self.shared.attempt();
         let limit = query.limit.unwrap_or(PAGE_RECORDS).clamp(1, PAGE_RECORDS_MAX);
         let records = self
             .shared
