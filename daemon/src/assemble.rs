@@ -279,6 +279,7 @@ fn limits(settings: &Settings) -> GatewayLimits {
         idle_timeout_ms: settings.upstream_idle_millis,
         in_flight: settings.in_flight_max,
         strict_envelope: settings.strict_envelope,
+        ..GatewayLimits::default()
     }
 }
 

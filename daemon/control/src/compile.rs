@@ -4,15 +4,17 @@ use crate::config::ControlConfig;
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::is_admin;
 use gatehouse_common::ids::{ConsumerId, RouteId, TokenId};
+use gatehouse_corridor::snapshot::api::Timeouts;
 use gatehouse_corridor::snapshot::{
     Api, ApiKey, Consumer, Endpoint, GatewayLimits, Rate, Snapshot, TokenKey,
 };
+use std::sync::Arc;
 
 /// What settings add to the rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Compiler {
     token_keys: Vec<TokenKey>,
-    limits: GatewayLimits,
+    limits: Arc<GatewayLimits>,
     /// How often counters were set back since the start.
     pub(crate) counters: u64,
     enforce_admin_subscription: bool,
@@ -22,7 +24,7 @@ impl Compiler {
     pub(crate) fn new(config: &ControlConfig) -> Self {
         Self {
             token_keys: config.signing_keys.clone(),
-            limits: config.limits.clone(),
+            limits: Arc::new(config.limits.clone()),
             counters: 0,
             enforce_admin_subscription: config.enforce_admin_subscription,
         }
@@ -34,13 +36,21 @@ pub(crate) fn compile(compiler: &Compiler, state: &State) -> Snapshot {
     let keyed = |table: &str| state.rows(table).map(|(key, _)| key.clone()).collect();
     Snapshot {
         revision: state.revision,
-        apis: state.rows("apis").map(|(key, row)| api(key, row, state)).collect(),
-        consumers: state.rows("users").map(|(_, row)| consumer(row, compiler, state)).collect(),
-        api_keys: state.rows("keys").filter_map(|(id, row)| key(id, row)).collect(),
+        apis: state.rows("apis").map(|(key, row)| (key.clone(), Arc::new(api(key, row, state)))).collect(),
+        consumers: state
+            .rows("users")
+            .map(|(name, row)| (name.clone(), Arc::new(consumer(row, compiler, state))))
+            .collect(),
+        api_keys: state
+            .rows("keys")
+            .filter_map(|(id, row)| key(id, row))
+            .map(|key| (key.hash, Arc::new(key)))
+            .collect(),
         token_keys: compiler.token_keys.clone(),
         revoked_tokens: keyed("revoked"),
-        limits: compiler.limits.clone(),
+        limits: Arc::clone(&compiler.limits),
         counters: compiler.counters,
+        ..Snapshot::default()
     }
 }
 
@@ -61,9 +71,13 @@ fn api(key: &str, row: &Row, state: &State) -> Api {
         servers: row.list("api_servers"),
         allowed_headers: row.list("api_allowed_headers"),
         authorization_swap: (!swap.is_empty()).then(|| swap.to_owned()),
-        connect_timeout_ms: millis("api_connect_timeout"),
-        read_timeout_ms: millis("api_read_timeout"),
+        timeouts: Timeouts {
+            connect_ms: millis("api_connect_timeout"),
+            read_ms: millis("api_read_timeout"),
+            ..Timeouts::default()
+        },
         endpoints: endpoints.map(|(_, endpoint)| self::endpoint(endpoint)).collect(),
+        ..Api::default()
     }
 }
 
@@ -77,6 +91,7 @@ fn endpoint(row: &Row) -> Endpoint {
         method: row.text("endpoint_method").to_owned(),
         uri: row.text("endpoint_uri").to_owned(),
         servers: row.list("endpoint_servers"),
+        validation: None,
     }
 }
 
@@ -93,6 +108,7 @@ fn consumer(row: &Row, compiler: &Compiler, state: &State) -> Consumer {
         revoked: row.flag("tokens_revoked"),
         token_epoch: u64::try_from(row.number("token_epoch")).unwrap_or(0),
         rate: rate(row),
+        ..Consumer::default()
     }
 }
 

@@ -79,7 +79,7 @@ impl DataPlane {
 
     fn load(&self, snapshot: &Snapshot) {
         let mut prepared = prepare::prepare(snapshot, &self.prepared.load());
-        let names: Vec<_> = snapshot.apis.iter().map(|api| (api.id.clone(), api.path())).collect();
+        let names: Vec<_> = snapshot.apis.values().map(|api| (api.id.clone(), api.path())).collect();
         prepared.adopt_stats(self.telemetry.set_routes(&names));
         self.prepared.store(Arc::new(prepared));
         self.subscriber.acknowledge(snapshot.revision);

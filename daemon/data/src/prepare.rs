@@ -53,10 +53,10 @@ pub(crate) struct Who {
 pub(crate) struct Prepared {
     pub(crate) revision: Revision,
     counters: u64,
-    pub(crate) limits: GatewayLimits,
+    pub(crate) limits: Arc<GatewayLimits>,
     pub(crate) routes: FxHashMap<String, Route>,
     pub(crate) consumers: HashMap<String, Arc<Who>>,
-    pub(crate) api_keys: HashMap<[u8; 32], ApiKey>,
+    pub(crate) api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
     pub(crate) token_keys: HashMap<String, DecodingKey>,
     pub(crate) revoked: HashSet<String>,
     order: Vec<String>,
@@ -103,7 +103,7 @@ pub(crate) fn check(snapshot: &Snapshot) -> Vec<Problem> {
     let mut found =
         |field: &str, detail: String| problems.push(Problem::new(Code::BadInput, detail).at(field));
     let mut names = HashSet::new();
-    for api in &snapshot.apis {
+    for api in snapshot.apis.values() {
         let name = api.path();
         if !names.insert(name.clone()) {
             found("api_name", format!("{name}: there are two APIs of this name and version"));
@@ -133,7 +133,7 @@ fn pattern(uri: &str) -> String {
 pub(crate) fn prepare(snapshot: &Snapshot, before: &Prepared) -> Prepared {
     let begin = Prepared::default();
     let before = if before.counters == snapshot.counters { before } else { &begin };
-    let order: Vec<String> = snapshot.apis.iter().map(Api::path).collect();
+    let order: Vec<String> = snapshot.apis.values().map(|api| api.path()).collect();
     let token_keys = snapshot
         .token_keys
         .iter()
@@ -142,10 +142,10 @@ pub(crate) fn prepare(snapshot: &Snapshot, before: &Prepared) -> Prepared {
     Prepared {
         revision: snapshot.revision,
         counters: snapshot.counters,
-        limits: snapshot.limits.clone(),
-        routes: snapshot.apis.iter().map(|api| (api.path(), route(api))).collect(),
-        consumers: snapshot.consumers.iter().map(|one| (one.id.0.clone(), who(one, before))).collect(),
-        api_keys: snapshot.api_keys.iter().map(|key| (key.hash, key.clone())).collect(),
+        limits: Arc::clone(&snapshot.limits),
+        routes: snapshot.apis.values().map(|api| (api.path(), route(api))).collect(),
+        consumers: snapshot.consumers.values().map(|one| (one.id.0.clone(), who(one, before))).collect(),
+        api_keys: snapshot.api_keys.iter().map(|(hash, key)| (*hash, Arc::clone(key))).collect(),
         token_keys,
         revoked: snapshot.revoked_tokens.iter().cloned().collect(),
         order,
@@ -207,10 +207,10 @@ mod tests {
         fn what_passes_loads(uris in proptest::collection::vec("/?[a-z{}*/]{0,12}", 0..6), server in ".{0,20}") {
             let endpoints: Vec<Endpoint> = uris
                 .iter()
-                .map(|uri| Endpoint { method: "GET".into(), uri: uri.clone(), servers: vec![] })
+                .map(|uri| Endpoint { method: "GET".into(), uri: uri.clone(), ..Endpoint::default() })
                 .collect();
             let api = Api { name: "a".into(), version: "v1".into(), endpoints, servers: vec![server], ..Api::default() };
-            let snapshot = Snapshot { apis: vec![api], ..Snapshot::default() };
+            let snapshot = Snapshot { apis: [("a/v1".to_owned(), Arc::new(api))].into_iter().collect(), ..Snapshot::default() };
             let prepared = prepare(&snapshot, &Prepared::default());
             if check(&snapshot).is_empty() {
                 prop_assert_eq!(prepared.routes["a/v1"].targets.all.len(), 1);

@@ -83,8 +83,8 @@ pub(crate) async fn forward(
     let Shaped { mut upload, upstream } = shaped;
     let limits = &call.prepared.limits;
     let api = &call.stage.0.routed.route.api;
-    let connect_ms = api.connect_timeout_ms.unwrap_or(limits.connect_timeout_ms);
-    let patience = Duration::from_millis(api.read_timeout_ms.unwrap_or(limits.read_timeout_ms));
+    let connect_ms = api.timeouts.connect_ms.unwrap_or(limits.connect_timeout_ms);
+    let patience = Duration::from_millis(api.timeouts.read_ms.unwrap_or(limits.read_timeout_ms));
     let begun = Instant::now();
     let repeatable = upload.bodiless() && call.request.method().is_idempotent();
     let mut reuse = true;
