@@ -4,8 +4,6 @@
 use crate::records::Records;
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
-use actix_web::dev::{Extensions, ServerHandle};
-use actix_web::{App, HttpServer};
 use anyhow::{Context as _, anyhow};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
@@ -16,7 +14,7 @@ use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
-use gatehouse_data::DataPlane;
+use gatehouse_data::{ClientLimits, DataPlane, Pace, Workers};
 use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
@@ -26,7 +24,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -41,7 +38,7 @@ pub(crate) struct House {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) data: DataPlane,
     pub(crate) control: Control,
-    pub(crate) server: ServerHandle,
+    pub(crate) workers: Workers,
     pub(crate) ops: Ops,
     pub(crate) tasks: TaskGroup,
     pub(crate) store: Store,
@@ -119,7 +116,9 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let ops = Ops::start(ops_config(&settings, address, clock), ports).map_err(told)?;
     let records = Records::start(&settings.log_dir, Arc::clone(&telemetry), log)?;
     let kept = listener.try_clone().context("keeping the listener")?;
-    let server = serve(kept, workers, (&data, &control), &telemetry, &tasks, &settings)?;
+    let own = control.clone();
+    let mount = Arc::new(move |config: &mut actix_web::web::ServiceConfig| own.configure(config));
+    let workers = data.serve(kept, workers, client_limits(&settings), mount).await.context("serving")?;
     ops.resume();
     Ok(House {
         settings,
@@ -129,7 +128,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         telemetry,
         data,
         control,
-        server,
+        workers,
         ops,
         tasks,
         store,
@@ -283,50 +282,12 @@ fn limits(settings: &Settings) -> GatewayLimits {
     }
 }
 
-/// Counts a connection for as long as it is open.
-struct Connection(Arc<Telemetry>);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+fn client_limits(settings: &Settings) -> ClientLimits {
+    ClientLimits {
+        idle: settings.client_idle,
+        head: settings.client_head,
+        pace: Pace { period: settings.client_stall, bytes: settings.client_least_bytes },
     }
-}
-
-fn serve(
-    listener: TcpListener,
-    workers: usize,
-    rooms: (&DataPlane, &Control),
-    telemetry: &Arc<Telemetry>,
-    tasks: &TaskGroup,
-    settings: &Settings,
-) -> anyhow::Result<ServerHandle> {
-    let (data, control, counted) = (rooms.0.clone(), rooms.1.clone(), Arc::clone(telemetry));
-    let next = Arc::new(AtomicUsize::new(0));
-    let server = HttpServer::new(move || {
-        let worker = next.fetch_add(1, Ordering::Relaxed) % workers;
-        App::new()
-            .configure(|config| data.configure_default(worker, config))
-            .configure(|config| control.configure(config))
-    })
-    .on_connect(move |_, extensions: &mut Extensions| {
-        counted.connections.fetch_add(1, Ordering::Relaxed);
-        extensions.insert(Connection(Arc::clone(&counted)));
-    })
-    .workers(workers)
-    .tcp_nodelay(true)
-    .keep_alive(std::time::Duration::from_secs(75))
-    .client_request_timeout(std::time::Duration::from_secs(10))
-    .shutdown_timeout(settings.drain.as_secs().max(1))
-    .disable_signals()
-    .listen(listener)?
-    .run();
-    let handle = server.handle();
-    tasks.spawn_to_end(async move {
-        if let Err(error) = server.await {
-            tracing::error!(target: "run", %error, "the listener ended");
-        }
-    });
-    Ok(handle)
 }
 
 /// Where the store lies.

@@ -17,8 +17,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Until the accept thread has heard of a pause and the workers have taken what it accepted.
-const SETTLE: Duration = Duration::from_millis(100);
 /// How long the end waits for connections without a request in flight.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -167,7 +165,7 @@ async fn reread(house: &House, inputs: &Inputs) -> Result<(String, Vec<&'static 
 }
 
 async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
-    let House { shutdown, data, telemetry, server, ops, tasks, store, records, listener, .. } = house;
+    let House { shutdown, data, telemetry, mut workers, ops, tasks, store, records, listener, .. } = house;
     // After STOPPING=1 systemd kills this very process once TimeoutStopSec= is over, anew or not.
     if ending == Ending::Exit {
         notify(&[NotifyState::Stopping]);
@@ -175,11 +173,9 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     shutdown.enter(Phase::Draining);
     tracing::info!(target: "run", deadline_secs = shutdown.drain.as_secs(), "draining");
     data.draining(true);
-    server.pause().await;
+    workers.pause().await;
     let deadline = Instant::now() + shutdown.drain;
-    // The accept thread pauses a little after pause() has returned, and what it took until then may still wait for
-    // a worker: stopping now would cut it. Connections that ask for nothing are not waited for longer than QUIET.
-    tokio::time::sleep(SETTLE).await;
+    // Connections that ask for nothing are not waited for longer than QUIET.
     let quiet = Instant::now() + QUIET;
     while Instant::now() < deadline
         && (telemetry.in_flight.load(Ordering::Acquire) > 0
@@ -189,7 +185,7 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     }
     let left = telemetry.in_flight.load(Ordering::Acquire);
     shutdown.enter(Phase::Closing);
-    server.stop(left == 0).await;
+    workers.stop().await;
     ops.close().await;
     tasks.close().await;
     records.stop();

@@ -1,10 +1,9 @@
 //! What is known about a request so far. Each stage takes what the one before proved and returns more, so
 //! that a stage out of order does not compile.
 
+use crate::client::head::Head;
 use crate::lane::Lane;
 use crate::prepare::{Prepared, Route, Targets, Who};
-use actix_web::HttpRequest;
-use actix_web::dev::Payload;
 use std::sync::Arc;
 
 /// A call at a stage.
@@ -13,16 +12,15 @@ pub(crate) struct Call<'a, S> {
     pub(crate) prepared: &'a Prepared,
     /// Unix milliseconds of its arrival.
     pub(crate) now_ms: i64,
-    pub(crate) request: HttpRequest,
-    pub(crate) payload: Payload,
+    pub(crate) head: &'a Head,
     pub(crate) stage: S,
 }
 
 impl<'a, S> Call<'a, S> {
     /// The same call, one stage on.
     pub(crate) fn on<T>(self, next: impl FnOnce(S) -> T) -> Call<'a, T> {
-        let Self { lane, prepared, now_ms, request, payload, stage } = self;
-        Call { lane, prepared, now_ms, request, payload, stage: next(stage) }
+        let Self { lane, prepared, now_ms, head, stage } = self;
+        Call { lane, prepared, now_ms, head, stage: next(stage) }
     }
 }
 

@@ -4,32 +4,38 @@
 //! Read `pipeline.rs` first.
 
 mod call;
+mod client;
 mod deadlines;
 mod failure;
+mod http1;
 mod lane;
+mod listener;
 mod pipeline;
 mod policies;
 mod pool;
 mod prepare;
 mod rescue;
 mod stages;
+mod targets;
 mod upstream;
+mod worker;
 
-use actix_web::web::{self, ServiceConfig};
+pub use client::stream::Pace;
+pub use lane::ClientLimits;
+pub use targets::local::Mount;
+pub use worker::Workers;
+
 use arc_swap::ArcSwap;
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::snapshot::{Snapshot, Subscriber};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
-use lane::Lane;
+use lane::Shared;
 use prepare::Prepared;
-use std::rc::Rc;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Where the gateway's routes lie; what lies elsewhere and is nobody's it answers too.
-const PREFIX: &str = "/api/rest";
 
 /// The data plane; cheap to clone.
 #[derive(Clone)]
@@ -85,24 +91,29 @@ impl DataPlane {
         self.subscriber.acknowledge(snapshot.revision);
     }
 
-    /// While true, answers carry `Connection: close`, so that clients open their next connection elsewhere.
+    /// While true, connections end behind their answers, so that clients open their next connection elsewhere.
     pub fn draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    /// Mounts the gateway of one worker as the service for its own prefix and for whatever no other route takes.
-    /// Best before all others.
-    pub fn configure_default(&self, worker: usize, config: &mut ServiceConfig) {
-        let lane = Rc::new(Lane::new(
-            worker,
-            Arc::clone(&self.prepared),
-            Arc::clone(&self.telemetry),
-            self.clock.clone(),
-            Arc::clone(&self.draining),
-        ));
-        let gateway = move |request, payload| pipeline::handle(Rc::clone(&lane), request, payload);
-        // By its prefix, so that a call is not held against the patterns of all other routes first.
-        config.service(web::scope(PREFIX).default_service(web::to(gateway.clone())));
-        config.default_service(web::to(gateway));
+    /// Serves the listener with so many workers; what is no route of the gateway goes to the routes that `mount` makes.
+    ///
+    /// # Errors
+    /// When a thread cannot be made or a route not be mounted.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        workers: usize,
+        limits: ClientLimits,
+        mount: Mount,
+    ) -> std::io::Result<Workers> {
+        let shared = Shared {
+            prepared: Arc::clone(&self.prepared),
+            telemetry: Arc::clone(&self.telemetry),
+            clock: self.clock.clone(),
+            draining: Arc::clone(&self.draining),
+            limits,
+        };
+        Workers::start(listener, workers, &shared, &mount).await
     }
 }

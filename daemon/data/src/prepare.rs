@@ -35,8 +35,15 @@ pub(crate) struct Route {
     pub(crate) api: Api,
     pub(crate) targets: Targets,
     pub(crate) methods: FxHashMap<String, Router<Targets>>,
-    pub(crate) headers: HashSet<String>,
+    pub(crate) headers: Vec<String>,
     pub(crate) stats: Arc<RouteStats>,
+}
+
+impl Route {
+    /// Whether the API lists this header, in any case.
+    pub(crate) fn lists(&self, name: &[u8]) -> bool {
+        self.headers.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(name))
+    }
 }
 
 /// A consumer, ready to be asked.

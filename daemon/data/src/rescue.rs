@@ -1,15 +1,28 @@
 //! The only table from [`Failure`] to status, code and text (spec/doorman.md 1.6, 5.2). Texts are fixed, so
 //! that nothing from inside can leak.
 
+use crate::client::answer::Answer;
+use crate::client::head::BadHead;
 use crate::failure::Failure;
-use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderValue, RETRY_AFTER};
-use actix_web::{HttpResponse, HttpResponseBuilder};
+use crate::lane::Lane;
+
+/// The answer to a path that is nobody's.
+pub(crate) const UNKNOWN_PATH: &str = r#"{"detail":"Not Found"}"#;
 
 /// One row: status, code, text.
 pub(crate) const fn row(failure: Failure) -> (u16, &'static str, &'static str) {
     match failure {
-        Failure::UnknownPath => (404, "", "Not Found"),
+        Failure::Head(BadHead::Malformed(text)) => (400, "GTW011", text),
+        Failure::Head(BadHead::TargetTooLong) => {
+            (414, "REQ001", "The request target is longer than 16384 bytes")
+        }
+        Failure::Head(BadHead::TooLarge) => {
+            (431, "REQ001", "The head of the request is longer than 65536 bytes or has more than 100 fields")
+        }
+        Failure::Head(BadHead::Version) => (505, "GTW011", "Expected HTTP/1.1 or HTTP/1.0"),
+        Failure::LateHead => (408, "GTW010", "The head of the request did not end in time"),
+        Failure::SlowBody => (408, "GTW010", "The body of the request came too slowly"),
+        Failure::ClientGone => (499, "", "The client closed the connection"),
         Failure::BadPath => {
             (400, "GTW011", "The path must not contain dot segments, backslashes or encoded slashes")
         }
@@ -34,26 +47,30 @@ pub(crate) const fn row(failure: Failure) -> (u16, &'static str, &'static str) {
         Failure::Connect => (502, "GTW006", "The upstream could not be reached"),
         Failure::Upstream => (502, "GTW006", "The upstream broke off its answer"),
         Failure::Timeout => (504, "GTW010", "The upstream did not answer in time"),
-        Failure::ClientBody => (400, "REQ001", "The request body ended early"),
+        Failure::ClientBody => (400, "REQ001", "The chunks of the request body are broken"),
     }
 }
 
 /// The answer to a failure.
-pub(crate) fn rescue(failure: Failure, strict_envelope: bool) -> HttpResponse {
-    let (status, code, text) = row(failure);
-    // Codes and texts are our own and need no escaping.
-    let body = match (failure, strict_envelope) {
-        (Failure::UnknownPath, _) => format!(r#"{{"detail":"{text}"}}"#),
-        (_, true) => format!(r#"{{"status_code":{status},"error_code":"{code}","error_message":"{text}"}}"#),
-        (_, false) => format!(r#"{{"error_code":"{code}","error_message":"{text}"}}"#),
-    };
-    let real = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let strict = strict_envelope && failure != Failure::UnknownPath;
-    let mut answer = HttpResponseBuilder::new(if strict { StatusCode::OK } else { real });
+pub(crate) fn rescue(failure: Failure, strict_envelope: bool, lane: &Lane) -> Answer {
+    let (status, body) = body(failure, strict_envelope);
+    let mut answer = Answer::new(status, lane);
     if let Failure::RateLimited(millis) = failure {
-        answer.insert_header((RETRY_AFTER, HeaderValue::from(millis.div_ceil(1_000).max(1))));
+        answer.field(b"retry-after", millis.div_ceil(1_000).max(1).to_string().as_bytes());
     }
-    answer.content_type("application/json").body(body)
+    answer.with("application/json", body)
+}
+
+/// Status and body as they are sent. Codes and texts are our own and need no escaping.
+fn body(failure: Failure, strict_envelope: bool) -> (u16, String) {
+    let (status, code, text) = row(failure);
+    if strict_envelope {
+        return (
+            200,
+            format!(r#"{{"status_code":{status},"error_code":"{code}","error_message":"{text}"}}"#),
+        );
+    }
+    (status, format!(r#"{{"error_code":"{code}","error_message":"{text}"}}"#))
 }
 
 #[cfg(test)]
@@ -62,9 +79,8 @@ mod tests {
 
     #[test]
     fn strict_mode_hides_the_status_in_the_body() {
-        assert_eq!(rescue(Failure::Unauthenticated, false).status(), 401);
-        assert_eq!(rescue(Failure::Unauthenticated, true).status(), 200);
-        assert_eq!(rescue(Failure::UnknownPath, true).status(), 404);
-        assert_eq!(rescue(Failure::RateLimited(1_200), false).headers().get("retry-after").unwrap(), "2");
+        let (status, text) = body(Failure::Unauthenticated, true);
+        assert_eq!((status, text.contains(r#""status_code":401"#)), (200, true));
+        assert_eq!(body(Failure::Unauthenticated, false).0, 401);
     }
 }

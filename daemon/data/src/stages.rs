@@ -4,7 +4,6 @@ pub(crate) mod admit;
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
 pub(crate) mod forward;
-pub(crate) mod hop;
 pub(crate) mod identify;
 pub(crate) mod record;
 pub(crate) mod reply;

@@ -130,6 +130,11 @@ settings! {
     upstream_idle_millis "30000" [with("HTTP_KEEPALIVE_EXPIRY", Convert::SecondsToMillis)]
         => "Longest life of an idle upstream connection, milliseconds.";
     in_flight_max "4096" => "Requests in flight before new ones get 503.";
+    client_idle_secs "75" => "A client's connection that asks for nothing is closed after so long, seconds.";
+    client_head_secs "10" => "Longest time from the first byte of a request's head to its last, seconds.";
+    client_stall_secs "30"
+        => "Period in which a client must send or take `client_least_bytes`, or all there is, seconds.";
+    client_least_bytes "4096" => "Least bytes of a body or an answer in each such period.";
     drain_secs "30" => "Longest time requests in flight may take at shutdown, seconds.";
     store_backend "sled" => "sled, or memory (nothing survives a restart).";
 }

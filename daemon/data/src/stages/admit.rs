@@ -1,23 +1,26 @@
 //! Admit: the gateway's own bounds, before anything that costs.
 
 use crate::call::{Admitted, Call, Routed};
+use crate::client::head::Body;
 use crate::failure::Failure;
+use crate::prepare::Prepared;
 use crate::stages::record::Record;
-use actix_web::http::header::CONTENT_LENGTH;
 use std::sync::atomic::Ordering;
 
 pub(crate) fn admit<'a>(
     call: Call<'a, Routed<'a>>,
     record: &mut Record,
 ) -> Result<Call<'a, Admitted<'a>>, Failure> {
-    let limits = &call.prepared.limits;
+    in_flight(call.prepared, record)?;
+    match call.head.framing {
+        Body::Length(length) if length > call.prepared.limits.body_bytes => Err(Failure::BodyTooLarge),
+        _ => Ok(call.on(Admitted)),
+    }
+}
+
+/// The bound that calls of the appliance's own surface keep too.
+pub(crate) fn in_flight(prepared: &Prepared, record: &mut Record) -> Result<(), Failure> {
     // The record holds the permit, so it is given back with the body's last byte.
-    if record.permit(&call.lane.telemetry).load(Ordering::Relaxed) > limits.in_flight {
-        return Err(Failure::Overloaded);
-    }
-    let length = call.request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > limits.body_bytes) {
-        return Err(Failure::BodyTooLarge);
-    }
-    Ok(call.on(Admitted))
+    let under_way = record.permit().load(Ordering::Relaxed);
+    if under_way > prepared.limits.in_flight { Err(Failure::Overloaded) } else { Ok(()) }
 }

@@ -3,9 +3,9 @@
 
 use crate::call::{Admitted, Call, Known};
 use crate::failure::Failure;
+use crate::http1::fields::Name;
 use crate::lane::{Lane, Verified};
 use crate::prepare::{Prepared, Who};
-use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -13,7 +13,6 @@ use std::sync::Arc;
 
 const COOKIE_NAME: &str = "access_token_cookie";
 const KEY_PREFIX: &str = "mcp_";
-static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 #[derive(Deserialize)]
 struct Claims {
@@ -42,24 +41,21 @@ pub(crate) fn authenticate<'a>(call: Call<'a, Admitted<'a>>) -> Result<Call<'a, 
     Ok(call.on(|Admitted(routed)| Known { routed, who }))
 }
 
-/// As text. Not `to_str`, which looks at each byte by itself: a token has hundreds.
-fn text(value: &HeaderValue) -> Option<&str> {
-    std::str::from_utf8(value.as_bytes()).ok()
-}
-
 /// The cookie comes first, as older clients expect (spec/doorman.md 2.2).
 fn credential<'c>(call: &'c Call<'_, Admitted<'_>>) -> Option<&'c str> {
-    let headers = call.request.headers();
-    let cookies = headers.get_all(COOKIE).filter_map(text).flat_map(|line| line.split(';'));
-    let cookie =
-        cookies.filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == COOKIE_NAME);
+    let head = call.head;
+    let cookies = head.all(Name::Cookie).filter_map(|line| std::str::from_utf8(line).ok());
+    let cookie = cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == COOKIE_NAME);
     if let Some((_, value)) = cookie.filter(|(_, value)| !value.is_empty()) {
         return Some(value);
     }
-    if let Some(key) = headers.get(&API_KEY).and_then(text) {
+    if let Some(key) = head.get_text(Name::ApiKey) {
         return Some(key);
     }
-    let value = text(headers.get(AUTHORIZATION)?)?;
+    let value = head.get_text(Name::Authorization)?;
     let token = match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
         Some(_) => return None,

@@ -2,14 +2,13 @@
 //! connection that dies before the first byte is tried once more on a fresh one, if nothing of a body was sent.
 
 use crate::call::{Allowed, Call};
+use crate::client::stream::{BodyError, Client};
 use crate::deadlines::Deadline;
 use crate::failure::Failure;
 use crate::prepare::Upstream;
 use crate::stages::record::Record;
 use crate::upstream::connection::{Broken, Connection};
-use crate::upstream::head::Head;
-use crate::upstream::upload::{BodyError, Upload};
-use std::cell::Cell;
+use crate::upstream::upload::Upload;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -21,8 +20,7 @@ pub(crate) struct Shaped<'a> {
 }
 
 /// An answer's head, with its body still to come.
-pub(crate) struct Answer {
-    pub(crate) head: Head,
+pub(crate) struct Answered {
     pub(crate) connection: Connection,
     /// What is still to be sent: an upstream may answer early.
     pub(crate) upload: Upload,
@@ -34,19 +32,25 @@ pub(crate) struct Answer {
 /// Why there is no answer.
 enum Error {
     Client(BodyError),
+    Gone,
     Upstream(Broken),
 }
 
-/// Sends and receives at once.
+/// Sends and receives at once, and sees whether the client is still there.
 fn exchange(
     connection: &mut Connection,
     upload: &mut Upload,
+    client: &mut Client,
     context: &mut Context<'_>,
-) -> Poll<Result<Head, Error>> {
-    if let Poll::Ready(Err(error)) = connection.poll_upload(upload, context) {
+) -> Poll<Result<(), Error>> {
+    if let Poll::Ready(Err(error)) = connection.poll_upload(upload, client, context) {
         return Poll::Ready(Err(Error::Client(error)));
     }
-    connection.poll_head(context).map_err(Error::Upstream)
+    match connection.poll_head(context) {
+        Poll::Ready(answer) => Poll::Ready(answer.map_err(Error::Upstream)),
+        Poll::Pending if client.gone(context) => Poll::Ready(Err(Error::Gone)),
+        Poll::Pending => Poll::Pending,
+    }
 }
 
 /// Waits for an answer's head; as long as the request's body moves, the time begins anew. `None`: it was too
@@ -54,19 +58,20 @@ fn exchange(
 async fn patiently(
     connection: &mut Connection,
     upload: &mut Upload,
+    client: &mut Client,
     mut deadline: Deadline,
-    (patience, moved): (Duration, &Cell<u64>),
-) -> Option<Result<Head, Error>> {
-    let mut before = moved.get();
+    patience: Duration,
+) -> Option<Result<(), Error>> {
+    let mut before = client.came();
     poll_fn(|context| {
-        if let Poll::Ready(answer) = exchange(connection, upload, context) {
+        if let Poll::Ready(answer) = exchange(connection, upload, client, context) {
             return Poll::Ready(Some(answer));
         }
         if !deadline.passed(context) {
             return Poll::Pending;
         }
-        if moved.get() > before {
-            before = moved.get();
+        if client.came() > before {
+            before = client.came();
             deadline.again(patience);
             return Poll::Pending;
         }
@@ -78,15 +83,16 @@ async fn patiently(
 pub(crate) async fn forward(
     shaped: Shaped<'_>,
     call: &Call<'_, Allowed<'_>>,
+    client: &mut Client,
     record: &mut Record,
-) -> Result<Answer, Failure> {
+) -> Result<Answered, Failure> {
     let Shaped { mut upload, upstream } = shaped;
     let limits = &call.prepared.limits;
     let api = &call.stage.0.routed.route.api;
     let connect_ms = api.timeouts.connect_ms.unwrap_or(limits.connect_timeout_ms);
     let patience = Duration::from_millis(api.timeouts.read_ms.unwrap_or(limits.read_timeout_ms));
     let begun = Instant::now();
-    let repeatable = upload.bodiless() && call.request.method().is_idempotent();
+    let idempotent = matches!(call.head.method(), "GET" | "HEAD" | "PUT" | "DELETE");
     let mut reuse = true;
     loop {
         let idle =
@@ -97,20 +103,20 @@ pub(crate) async fn forward(
         };
         let now = if connection.reused { begun } else { Instant::now() };
         let deadline = call.lane.deadlines.at(now + patience);
-        let outcome = patiently(&mut connection, &mut upload, deadline, (patience, record.moved())).await;
+        let outcome = patiently(&mut connection, &mut upload, client, deadline, patience).await;
         let upstream_time = begun.elapsed();
         record.access.upstream_micros = u64::try_from(upstream_time.as_micros()).unwrap_or(u64::MAX);
         let error = match outcome {
             None => return Err(Failure::Timeout),
-            Some(Ok(head)) => return Ok(Answer { head, connection, upload, upstream_time, patience }),
-            Some(Err(Error::Client(BodyError::TooLarge))) => return Err(Failure::BodyTooLarge),
-            Some(Err(Error::Client(BodyError::Ended))) => return Err(Failure::ClientBody),
+            Some(Ok(())) => return Ok(Answered { connection, upload, upstream_time, patience }),
+            Some(Err(Error::Client(error))) => return Err(error.into()),
+            Some(Err(Error::Gone)) => return Err(Failure::ClientGone),
             Some(Err(Error::Upstream(error))) => error,
         };
         tracing::debug!(target: "forward", %error, upstream = &*upstream.authority, "no answer");
         // Either nothing was sent, or there is no body and the method may be repeated (RFC 9110 9.2.2).
         let died = connection.reused && reuse && !connection.answered();
-        if !died || !(upload.unsent() || repeatable) {
+        if !died || !(upload.unsent() || upload.repeatable() && idempotent) {
             return Err(Failure::Upstream);
         }
         upload.again();

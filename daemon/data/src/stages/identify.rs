@@ -1,31 +1,21 @@
-//! Identify: refuses what must not go further, gives the request its id (spec/doorman.md 1.3).
+//! Identify: gives the request its id (spec/doorman.md 1.3), refuses what must not go further.
 
 use crate::call::{Arrived, Call};
 use crate::failure::Failure;
-use crate::stages::record::{REQUEST_ID, Record};
-use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, UPGRADE};
-use gatehouse_corridor::text::Text;
+use crate::http1::fields::Name;
+use crate::stages::record::Record;
 
 /// Longest id taken from a client, bytes.
 const ID_BYTES: usize = 128;
-static OTHER_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 pub(crate) fn identify(call: &Call<'_, Arrived>, record: &mut Record) -> Result<(), Failure> {
-    let headers = call.request.headers();
-    let given = headers.get(&REQUEST_ID).or_else(|| headers.get(&OTHER_REQUEST_ID));
-    let given = given.and_then(|value| value.to_str().ok());
-    match given
-        .filter(|id| !id.is_empty() && id.len() <= ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic()))
-    {
-        Some(id) => record.access.request = id.into(),
-        None => {
-            let mut room = uuid::Uuid::encode_buffer();
-            record.access.request = Text::from(&*uuid::Uuid::new_v4().hyphenated().encode_lower(&mut room));
-        }
-    }
-    // An upgrade's body has no end: a reader of it would wait for ever.
-    if call.request.method() == Method::CONNECT || headers.contains_key(UPGRADE) {
+    let head = call.head;
+    let given = head.get_text(Name::RequestId).or_else(|| head.get_text(Name::OtherRequestId));
+    let plain =
+        |id: &&str| !id.is_empty() && id.len() <= ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic());
+    record.name(given.filter(plain));
+    // A tunnel has no end and no request behind it.
+    if head.method() == "CONNECT" || head.get(Name::Upgrade).is_some() {
         return Err(Failure::Upgrade);
     }
     Ok(())

@@ -3,29 +3,36 @@
 
 use crate::call::{Arrived, Call, Routed};
 use crate::failure::Failure;
-use crate::prepare::Prepared;
 use crate::stages::record::Record;
 
 const PREFIX: &str = "/api/rest/";
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 
-pub(crate) fn route<'a>(
-    call: Call<'a, Arrived>,
-    prepared: &'a Prepared,
-    record: &mut Record,
-) -> Result<Call<'a, Routed<'a>>, Failure> {
-    let path = call.request.uri().path();
-    let rest = path.strip_prefix(PREFIX).ok_or(Failure::UnknownPath)?;
+/// What a path leads to.
+pub(crate) enum Found<'a> {
+    Upstream(Call<'a, Routed<'a>>),
+    /// The appliance's own surface.
+    Local(Call<'a, Arrived>),
+    /// OPTIONS, which asks about a path of the gateway.
+    Preflight(Call<'a, Arrived>),
+}
+
+pub(crate) fn route<'a>(call: Call<'a, Arrived>, record: &mut Record) -> Result<Found<'a>, Failure> {
+    let path = call.head.path();
+    let Some(rest) = path.strip_prefix(PREFIX) else { return Ok(Found::Local(call)) };
     if ambiguous(path) {
         return Err(Failure::BadPath);
     }
-    let version_at = rest.find('/').ok_or(Failure::UnknownPath)? + 1;
+    if call.head.method() == "OPTIONS" {
+        return Ok(Found::Preflight(call));
+    }
+    let Some(version_at) = rest.find('/').map(|slash| slash + 1) else { return Ok(Found::Local(call)) };
     let name_end =
         rest.get(version_at..).and_then(|tail| tail.find('/')).map_or(rest.len(), |at| version_at + at);
-    let name = rest.get(..name_end).ok_or(Failure::UnknownPath)?;
-    let route = prepared.routes.get(name).ok_or(Failure::UnknownApi)?;
+    let name = rest.get(..name_end).unwrap_or_default();
+    let route = call.prepared.routes.get(name).ok_or(Failure::UnknownApi)?;
     record.routed(route);
-    let method = call.request.method().as_str();
+    let method = call.head.method();
     if !METHODS.contains(&method) {
         return Err(Failure::Method);
     }
@@ -41,7 +48,7 @@ pub(crate) fn route<'a>(
     let wanted = if method == "HEAD" { "GET" } else { method };
     let router = route.methods.get(wanted).ok_or(Failure::UnknownEndpoint)?;
     let endpoint = router.at(tail).map_err(|_| Failure::UnknownEndpoint)?.value;
-    Ok(call.on(|Arrived| Routed { route, endpoint, rest_at }))
+    Ok(Found::Upstream(call.on(|Arrived| Routed { route, endpoint, rest_at })))
 }
 
 /// Dot segments (also with parameters, as in `..;a`), backslashes, and encodings of the characters that delimit

@@ -1,10 +1,11 @@
 //! A connection to an upstream, driven by whoever asks over it.
 
-use super::Wrong;
-use super::body::{Decoder, Step};
 use super::head::{self, Head};
 use super::upload::Upload;
-use bytes::{Buf as _, Bytes, BytesMut};
+use crate::client::stream::{BodyError, Client};
+use crate::http1::body::{Decoder, Step};
+use crate::http1::{Wrong, ends};
+use bytes::{Buf as _, BytesMut};
 use std::future::Future as _;
 use std::pin::pin;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ pub(crate) enum Broken {
     Closed,
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error(transparent)]
+    #[error("the upstream's answer: {0}")]
     Wrong(#[from] Wrong),
 }
 
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     pub(crate) authority: Arc<str>,
     /// It has carried an answer before.
     pub(crate) reused: bool,
+    /// Of the present answer.
+    pub(crate) head: Head,
     stream: TcpStream,
     bytes: BytesMut,
     /// Some byte of the present answer has come.
@@ -45,7 +48,7 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(authority: Arc<str>, stream: TcpStream) -> Self {
         let bytes = BytesMut::with_capacity(READ_BYTES);
-        Self { authority, reused: false, stream, bytes, answered: false, interim: 0 }
+        Self { authority, reused: false, head: Head::default(), stream, bytes, answered: false, interim: 0 }
     }
 
     /// Ready for the next request; `false` if it has closed or has spoken unasked.
@@ -77,9 +80,10 @@ impl Connection {
     pub(crate) fn poll_upload(
         &mut self,
         upload: &mut Upload,
+        client: &mut Client,
         context: &mut Context<'_>,
-    ) -> Poll<Result<(), super::upload::BodyError>> {
-        upload.poll(&mut self.stream, context)
+    ) -> Poll<Result<(), BodyError>> {
+        upload.poll(&mut self.stream, client, context)
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<usize, Broken>> {
@@ -91,12 +95,12 @@ impl Connection {
     }
 
     /// Reads the head of the answer; interim ones are skipped.
-    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Broken>> {
+    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         // On entry it was looked at before, unless there is nothing.
         let mut look = false;
         loop {
-            if look && let Some((head, used)) = head::parse(&self.bytes)? {
-                match head.status {
+            if look && let Some(used) = self.head.read(&self.bytes)? {
+                match self.head.status {
                     101 => {
                         return Poll::Ready(Err(Wrong("a switch of protocols that nobody asked for").into()));
                     }
@@ -106,7 +110,10 @@ impl Connection {
                         continue;
                     }
                     100..200 => return Poll::Ready(Err(Wrong("too many interim answers").into())),
-                    _ => return Poll::Ready(Ok(head.with(self.bytes.split_to(used).freeze()))),
+                    _ => {
+                        self.bytes.advance(used);
+                        return Poll::Ready(Ok(()));
+                    }
                 }
             }
             let before = self.bytes.len();
@@ -116,20 +123,20 @@ impl Connection {
             }
             // A head that drips is not parsed again for each drop.
             look = before == 0
-                || ends(self.bytes.get(before.saturating_sub(3)..))
+                || ends(self.bytes.get(before.saturating_sub(3)..).unwrap_or_default())
                 || self.bytes.len() >= head::HEAD_BYTES;
         }
     }
 
-    /// The next piece of the answer's body.
+    /// The next piece of the answer's body: so many bytes, for [`Connection::piece`]. `None`: its end.
     pub(crate) fn poll_body(
         &mut self,
         decoder: &mut Decoder,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Broken>>> {
+    ) -> Poll<Option<Result<usize, Broken>>> {
         loop {
             match decoder.next(&mut self.bytes) {
-                Ok(Step::Data(data)) => return Poll::Ready(Some(Ok(data))),
+                Ok(Step::Data(count)) => return Poll::Ready(Some(Ok(count))),
                 Ok(Step::End) => return Poll::Ready(None),
                 Ok(Step::More) => {}
                 Err(wrong) => return Poll::Ready(Some(Err(wrong.into()))),
@@ -142,18 +149,23 @@ impl Connection {
             return Poll::Ready(closed.err().map(|wrong| Err(wrong.into())));
         }
     }
-}
 
-/// Whether an empty line is among these bytes.
-fn ends(bytes: Option<&[u8]>) -> bool {
-    let bytes = bytes.unwrap_or_default();
-    bytes.windows(3).any(|three| three == b"\n\r\n") || bytes.windows(2).any(|two| two == b"\n\n")
+    /// A piece that [`Connection::poll_body`] found.
+    pub(crate) fn piece(&self, count: usize) -> &[u8] {
+        self.bytes.get(..count).unwrap_or_default()
+    }
+
+    /// Drops a piece that was used.
+    pub(crate) fn took(&mut self, decoder: &mut Decoder, count: usize) {
+        decoder.took(&mut self.bytes, count);
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::upload::Upload;
+    use super::super::upload::{Source, Upload};
     use super::*;
+    use crate::client::stream::tests::{pair, run};
     use std::future::poll_fn;
     use std::io::{Read as _, Write as _};
 
@@ -170,18 +182,23 @@ mod tests {
                 std::thread::park_timeout(std::time::Duration::from_millis(5));
             }
         });
-        let asked = actix_web::rt::System::new().block_on(async {
+        let asked = run(async {
             let stream = TcpStream::connect(address).await.unwrap();
             let mut connection = Connection::new("x".into(), stream);
-            let mut upload = Upload::new(b"head".to_vec(), None);
-            poll_fn(|context| connection.poll_upload(&mut upload, context)).await.unwrap();
+            let mut upload = Upload::new(b"head".to_vec(), Source::Done);
+            let (mut client, _other) = pair().await;
+            poll_fn(|context| connection.poll_upload(&mut upload, &mut client, context)).await.unwrap();
             let answer = async {
-                let head = poll_fn(|context| connection.poll_head(context)).await?;
-                let (mut decoder, mut content) = (Decoder::new(head.framing(to_head)), Vec::new());
-                while let Some(data) = poll_fn(|context| connection.poll_body(&mut decoder, context)).await {
-                    content.extend_from_slice(&data?);
+                poll_fn(|context| connection.poll_head(context)).await?;
+                let framing = connection.head.framing(to_head);
+                let (mut decoder, mut content) = (Decoder::new(framing), Vec::new());
+                while let Some(count) = poll_fn(|context| connection.poll_body(&mut decoder, context)).await {
+                    let count = count?;
+                    content.extend_from_slice(connection.piece(count));
+                    connection.took(&mut decoder, count);
                 }
-                Ok::<_, Broken>((head.status, String::from_utf8(content).unwrap(), head.keeps))
+                let keeps = connection.head.keeps;
+                Ok::<_, Broken>((connection.head.status, String::from_utf8(content).unwrap(), keeps))
             };
             let answer = answer.await.map_err(|error| error.to_string());
             let keeps = answer.as_ref().is_ok_and(|(_, _, keeps)| *keeps) && connection.clean();

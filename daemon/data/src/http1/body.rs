@@ -1,8 +1,8 @@
-//! The body of an answer, taken from the bytes as they come, whatever the pieces.
+//! A body, found in the bytes as they come, whatever the pieces. Content stays where it lies until it is taken, so that
+//! it can be written from there.
 
-use super::Wrong;
-use super::head::Framing;
-use bytes::{Buf as _, Bytes, BytesMut};
+use super::{Framing, Wrong};
+use bytes::{Buf as _, BytesMut};
 
 /// Most bytes of a body's chunk extensions together, and of its trailers.
 const ASIDE_BYTES: u32 = 16_384;
@@ -10,7 +10,8 @@ const ASIDE_BYTES: u32 = 16_384;
 /// What the bytes gave.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    Data(Bytes),
+    /// So many bytes at the front are content; [`Decoder::took`] says how many were used.
+    Data(usize),
     /// More bytes are needed.
     More,
     End,
@@ -60,15 +61,16 @@ impl Decoder {
         self.state == State::Done
     }
 
-    /// Takes what the bytes hold. Trailers are dropped: clients of older systems do not expect them.
+    /// Looks at what the bytes hold. Trailers are dropped: clients of older systems do not expect them.
     pub(crate) fn next(&mut self, bytes: &mut BytesMut) -> Result<Step, Wrong> {
         loop {
             match self.state {
                 State::Done => return Ok(Step::End),
                 _ if bytes.is_empty() => return Ok(Step::More),
-                State::UntilClose => return Ok(Step::Data(bytes.split().freeze())),
-                State::Length(left) => return Ok(Step::Data(self.data(bytes, left, State::Length))),
-                State::Data(left) => return Ok(Step::Data(self.data(bytes, left, State::Data))),
+                State::UntilClose => return Ok(Step::Data(bytes.len())),
+                State::Length(left) | State::Data(left) => {
+                    return Ok(Step::Data(usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())));
+                }
                 _ => {
                     let byte = bytes.get_u8();
                     self.state = self.aside(byte)?;
@@ -77,15 +79,16 @@ impl Decoder {
         }
     }
 
-    fn data(&mut self, bytes: &mut BytesMut, left: u64, more: impl Fn(u64) -> State) -> Bytes {
-        let have = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-        let rest = left - have as u64;
+    /// Drops content that was used; never more than the last [`Step::Data`] said.
+    pub(crate) fn took(&mut self, bytes: &mut BytesMut, count: usize) {
+        bytes.advance(count);
         self.state = match self.state {
-            State::Data(_) if rest == 0 => State::DataCr,
-            _ if rest == 0 => State::Done,
-            _ => more(rest),
+            State::Data(left) if left == count as u64 => State::DataCr,
+            State::Data(left) => State::Data(left.saturating_sub(count as u64)),
+            State::Length(left) if left == count as u64 => State::Done,
+            State::Length(left) => State::Length(left.saturating_sub(count as u64)),
+            other => other,
         };
-        bytes.split_to(have).freeze()
     }
 
     /// A byte that is no content: of a size line, a chunk's end or a trailer.
@@ -123,7 +126,7 @@ impl Decoder {
         })
     }
 
-    /// The upstream closed: the end of a body that ends so, else one that was cut.
+    /// The other side closed: the end of a body that ends so, else one that was cut.
     pub(crate) fn closed(&mut self) -> Result<(), Wrong> {
         match self.state {
             State::Done => Ok(()),
@@ -151,7 +154,10 @@ mod tests {
             bytes.extend_from_slice(piece);
             loop {
                 match decoder.next(&mut bytes) {
-                    Ok(Step::Data(data)) => content.extend_from_slice(&data),
+                    Ok(Step::Data(count)) => {
+                        content.extend_from_slice(&bytes[..count]);
+                        decoder.took(&mut bytes, count);
+                    }
                     Ok(Step::More | Step::End) => break,
                     Err(wrong) => return (content, Err(wrong), Vec::new()),
                 }
