@@ -1,5 +1,14 @@
 //! THE LIST of policies. Each is one file; its place in a stage says when it runs.
 //!
+//! - `proxy_protocol`: before the first byte of HTTP, on listeners that say so.
+//! - `forwarded`: tells the client's address, which all later ones count and decide by.
+//! - `addresses`: the platform's lists in identify, an API's in admit.
 //! - `rate_limit`: in authorize, after subscription and group, so that only calls that may pass count.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod addresses;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod forwarded;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod proxy_protocol;
 pub(crate) mod rate_limit;
