@@ -8,11 +8,17 @@
 //! - `rules`: with `rate_limit`; `table` counts for those of each address or user.
 //! - `throttle`: behind `rate_limit`; may wait.
 //! - `bandwidth`: last of authorize, and when a call ends.
+//! - `anonymous`: in place of all these for who calls without a credential.
+//! - `credits`: in shape, behind all checks that may refuse; may wait.
 
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod addresses;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod anonymous;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod bandwidth;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod credits;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod forwarded;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
