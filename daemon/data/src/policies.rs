@@ -1,5 +1,35 @@
 //! THE LIST of policies. Each is one file; its place in a stage says when it runs.
 //!
+//! - `proxy_protocol`: before the first byte of HTTP, on listeners that say so.
+//! - `forwarded`: tells the client's address, which all later ones count and decide by.
+//! - `addresses`: the platform's lists in identify, an API's in admit.
+//! - `tier`: in authorize, as soon as the user is known; `standing` are the numbers that its answers carry.
 //! - `rate_limit`: in authorize, after subscription and group, so that only calls that may pass count.
+//! - `rules`: with `rate_limit`; `table` counts for those of each address or user.
+//! - `throttle`: behind `rate_limit`; may wait.
+//! - `bandwidth`: last of authorize, and when a call ends.
+//! - `anonymous`: in place of all these for who calls without a credential.
+//! - `credits`: in shape, behind all checks that may refuse; may wait.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod addresses;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod anonymous;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod bandwidth;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod credits;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod forwarded;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod proxy_protocol;
 pub(crate) mod rate_limit;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod rules;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod standing;
+pub(crate) mod table;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod throttle;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod tier;
