@@ -2,7 +2,10 @@
 //!
 //! - `cors`: in admit, before authentication, for preflights; in reply for the fields of every other answer.
 //! - `rate_limit`: in authorize, after subscription and group, so that only calls that may pass count.
+//! - `transform`: in shape for requests, in reply for answers.
 
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod cors;
 pub(crate) mod rate_limit;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod transform;
