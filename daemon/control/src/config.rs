@@ -86,8 +86,9 @@ pub struct ControlConfig {
     pub settings_file: Option<PathBuf>,
     /// How a restart is asked for.
     pub shutdown: Shutdown,
-    /// All that keeps the data plane from loading a snapshot whole.
-    pub check: fn(&Snapshot) -> Vec<Problem>,
+    /// All that keeps the data plane from loading the second snapshot whole; it has loaded the first, so that rows
+    /// which the two share need not be looked at.
+    pub check: fn(&Snapshot, &Snapshot) -> Vec<Problem>,
     /// The data plane's counters, for the status page.
     pub telemetry: Arc<Telemetry>,
     /// Time.

@@ -3,6 +3,7 @@
 use super::{Outcome, json, lists, part};
 use crate::change::Draft;
 use crate::envelope::Reply;
+use crate::index::By;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::caller;
 use crate::state::{Fields as _, Row, State};
@@ -174,19 +175,14 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
     let make = move |state: &State| {
         let old = state.get("apis", &key).ok_or_else(missing)?;
         let mut draft = Draft::new("api.delete", format!("api/{key}")).detail(json!({ "before": **old }));
-        for (id, endpoint) in state.rows("endpoints") {
-            if format!("{}/{}", endpoint.text("api_name"), endpoint.text("api_version")) == key {
-                draft = draft.delete("endpoints", id.clone());
-            }
+        for id in state.keys_by(By::EndpointApi, &key) {
+            draft = draft.delete("endpoints", id);
         }
-        for (user, row) in state.rows("subscriptions") {
-            let left: Vec<Value> =
-                row.list("apis").into_iter().filter(|api| *api != key).map(Value::from).collect();
-            if left.len() < row.list("apis").len() {
-                let mut row = Row::clone(row);
-                row.insert("apis".to_owned(), Value::Array(left));
-                draft = draft.put("subscriptions", user.clone(), row);
-            }
+        for user in state.keys_by(By::Subscriber, &key) {
+            let Some(mut row) = state.get("subscriptions", user).map(|row| Row::clone(row)) else { continue };
+            let left = row.list("apis").into_iter().filter(|api| *api != key).map(Value::from).collect();
+            row.insert("apis".to_owned(), Value::Array(left));
+            draft = draft.put("subscriptions", user, row);
         }
         Ok(draft.delete("apis", key))
     };

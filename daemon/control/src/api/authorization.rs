@@ -6,6 +6,7 @@ use super::{Outcome, part};
 use crate::change::Draft;
 use crate::config::ControlConfig;
 use crate::envelope::{Reply, answer};
+use crate::index::{self, By};
 use crate::session::{COOKIE, caller, credential, source};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::last_admin;
@@ -106,9 +107,8 @@ async fn attempt(
 
 /// By user name or e-mail address.
 fn find(state: &State, name: &str) -> Option<Arc<Row>> {
-    let by_mail = || {
-        state.rows("users").find(|(_, user)| user.text("email").eq_ignore_ascii_case(name)).map(|(_, u)| u)
-    };
+    let mail = index::mail(name);
+    let by_mail = || state.get("users", state.keys_by(By::UserEmail, &mail).next()?);
     state.get("users", name).or_else(by_mail).cloned()
 }
 

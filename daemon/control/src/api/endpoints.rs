@@ -3,6 +3,7 @@
 use super::{Outcome, json, part};
 use crate::change::Draft;
 use crate::envelope::Reply;
+use crate::index::{self, By};
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::caller;
 use crate::state::{Fields as _, Row, State};
@@ -107,10 +108,10 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         row.text("endpoint_uri"),
     );
     let make = move |state: &State| {
-        let api = format!("{}/{}", row.text("api_name"), row.text("api_version"));
+        let owner = index::owner(&row);
         let unknown = || Problem::compat(400, "END002", "API does not exist for the endpoint");
-        let api = state.get("apis", &api).ok_or_else(unknown)?;
-        if state.rows("endpoints").any(|(other, _)| shape(other) == shape(&key)) {
+        let api = state.get("apis", &owner).ok_or_else(unknown)?;
+        if state.keys_by(By::EndpointApi, &owner).any(|other| shape(other) == shape(&key)) {
             return Err(Problem::compat(400, "END001", "Endpoint already exists for the requested API"));
         }
         row.insert("api_id".to_owned(), json!(api.text("api_id")));
@@ -132,10 +133,10 @@ fn shape(key: &str) -> String {
 
 async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
-    let (name, version) = (part(request, "name"), part(request, "version"));
-    let own = caller.state.rows("endpoints").filter(|(_, row)| row.text("api_name") == name);
-    let rows: Vec<_> =
-        own.filter(|(_, row)| row.text("api_version") == version).map(|(_, row)| json!(**row)).collect();
+    let api = format!("{}/{}", part(request, "name"), part(request, "version"));
+    let own =
+        caller.state.keys_by(By::EndpointApi, &api).filter_map(|key| caller.state.get("endpoints", key));
+    let rows: Vec<_> = own.map(|row| json!(**row)).collect();
     if rows.is_empty() {
         return Err(Problem::compat(400, "END005", "No endpoints exist for the requested API"));
     }

@@ -3,6 +3,7 @@
 use super::{Outcome, json, part};
 use crate::change::Draft;
 use crate::envelope::Reply;
+use crate::index::{self, By};
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
@@ -96,8 +97,9 @@ fn attributes(row: &Row) -> Result<(), Problem> {
     if count > 10 { Err(refused(400, "USR016", "custom_attributes: expected at most 10")) } else { Ok(()) }
 }
 
-fn email_taken(state: &State, email: &str, but: &str) -> bool {
-    state.rows("users").any(|(name, row)| name != but && row.text("email").eq_ignore_ascii_case(email))
+/// Whether somebody else has this address.
+pub(super) fn email_taken(state: &State, email: &str, but: &str) -> bool {
+    state.keys_by(By::UserEmail, &index::mail(email)).any(|name| name != but)
 }
 
 async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
@@ -165,11 +167,9 @@ async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
 async fn by_email(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
     let email = part(request, "email");
-    let row = caller
-        .state
-        .rows("users")
-        .map(|(_, row)| row)
-        .find(|row| row.text("email").eq_ignore_ascii_case(email));
+    let mail = index::mail(email);
+    let name = caller.state.keys_by(By::UserEmail, &mail).next();
+    let row = name.and_then(|name| caller.state.get("users", name));
     if row.is_none_or(|row| row.text("username") != caller.name) {
         caller.needs("manage_users", "USR008")?;
     }
@@ -282,11 +282,10 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
             return Err(refused(403, "USR014", "Only an administrator may delete an administrator"));
         }
         let draft = Draft::new("user.delete", format!("user/{name}")).detail(json!({ "before": shown(old) }));
-        let keys = state.rows("keys").filter(|(_, key)| key.text("username") == name);
         // A restored backup that still has these keys must find them dead.
-        let draft = keys.fold(draft, |draft, (id, _)| {
-            draft.delete("keys", id.clone()).put("revoked", id.clone(), revoked_row(i64::MAX))
-        });
+        let draft = state
+            .keys_by(By::KeyUser, &name)
+            .fold(draft, |draft, id| draft.delete("keys", id).put("revoked", id, revoked_row(i64::MAX)));
         Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
     };
     control.changes.submit(caller.actor(), make).await?;

@@ -1,5 +1,6 @@
 //! Rows as the console's tables show them.
 
+use crate::index::By;
 use crate::state::{Fields as _, Row, State};
 use gatehouse_common::ids::{ConsumerId, RouteId, TokenId};
 use gatehouse_common::ops::entities::{Consumer, Route, Session, Token};
@@ -95,21 +96,28 @@ pub(crate) fn tokens(state: &State) -> Vec<Token> {
     state.rows("keys").map(token).collect()
 }
 
+/// How many sessions of a user are alive.
+pub(crate) fn sessions_of(state: &State, name: &str, now_ms: i64) -> usize {
+    let rows = state.keys_by(By::SessionUser, name).filter_map(|id| Some((id, state.get("sessions", id)?)));
+    rows.filter(|(id, row)| alive(state, id, row, now_ms)).count()
+}
+
+fn alive(state: &State, id: &str, row: &Row, now_ms: i64) -> bool {
+    let user = state.get("users", row.text("username"));
+    row.number("expires_unix_secs") > now_ms / 1_000
+        && state.get("revoked", id).is_none()
+        && user.is_some_and(|user| {
+            user.flag("active")
+                && !user.flag("tokens_revoked")
+                && user.number("token_epoch") == row.number("epoch")
+        })
+}
+
 /// The sessions whose tokens would still be accepted.
 pub(crate) fn sessions(state: &State, now_ms: i64) -> Vec<Session> {
-    let alive = |id: &str, row: &Row| {
-        let user = state.get("users", row.text("username"));
-        row.number("expires_unix_secs") > now_ms / 1_000
-            && state.get("revoked", id).is_none()
-            && user.is_some_and(|user| {
-                user.flag("active")
-                    && !user.flag("tokens_revoked")
-                    && user.number("token_epoch") == row.number("epoch")
-            })
-    };
     state
         .rows("sessions")
-        .filter(|(id, row)| alive(id, row))
+        .filter(|(id, row)| alive(state, id, row, now_ms))
         .map(|(id, row)| Session {
             id: id.clone(),
             consumer: ConsumerId::from(row.text("username")),
