@@ -15,6 +15,7 @@ use gatehouse_corridor::snapshot::{Publisher, Snapshot};
 use gatehouse_store::tables::{AUDIT_KEY, REVISION_KEY, TABLES, outbox_key};
 use gatehouse_store::{Batch, Store, StoreError};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,6 +109,7 @@ impl Changes {
             compiler: Compiler::new(config),
             published: (State::default(), Arc::default()),
             reconfigured: true,
+            fetched: BTreeSet::new(),
             clock: config.clock.clone(),
         };
         worker.publish(&state.load());
@@ -179,6 +181,8 @@ struct Worker {
     published: (State, Arc<Snapshot>),
     /// Whether the settings that were compiled with have changed since.
     reconfigured: bool,
+    /// Where issuers' keys were fetched that the data plane has not been given yet.
+    fetched: BTreeSet<String>,
     clock: Clock,
 }
 
@@ -296,7 +300,7 @@ impl Worker {
         let (old, before) = &self.published;
         let snapshot = Arc::new(match self.reconfigured {
             true => compile(&self.compiler, state, before),
-            false => update(&self.compiler, old, state, before),
+            false => update(&self.compiler, old, state, before, &std::mem::take(&mut self.fetched)),
         });
         self.reconfigured = false;
         self.published = (state.clone(), Arc::clone(&snapshot));

@@ -2,15 +2,18 @@
 //! which go on from one snapshot to the next.
 
 mod apis;
-mod consumers;
+pub(crate) mod consumers;
 mod credentials;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use apis::KeySets;
 
 use crate::config::ControlConfig;
 use crate::state::{Row, State};
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use imbl::ordmap::DiffItem;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What settings add to the rows.
@@ -21,6 +24,8 @@ pub(crate) struct Compiler {
     /// How often counters were set back since the start.
     pub(crate) counters: u64,
     enforce_admin_subscription: bool,
+    /// Keys of external issuers, as they were fetched last.
+    pub(crate) jwks: KeySets,
 }
 
 impl Compiler {
@@ -30,6 +35,7 @@ impl Compiler {
             limits: Arc::new(config.limits.clone()),
             counters: 0,
             enforce_admin_subscription: config.enforce_admin_subscription,
+            jwks: KeySets::new(),
         }
     }
 }
@@ -38,7 +44,7 @@ impl Compiler {
 pub(crate) fn compile(compiler: &Compiler, state: &State, before: &Snapshot) -> Snapshot {
     Snapshot {
         revision: state.revision,
-        apis: apis::all(state),
+        apis: apis::all(state, &compiler.jwks),
         consumers: consumers::all(compiler, state, before),
         api_keys: credentials::keys(state),
         token_keys: compiler.token_keys.clone(),
@@ -49,12 +55,19 @@ pub(crate) fn compile(compiler: &Compiler, state: &State, before: &Snapshot) -> 
     }
 }
 
-/// Compiles what differs between two states; `before` is of the old one, by the same settings.
-pub(crate) fn update(compiler: &Compiler, old: &State, new: &State, before: &Snapshot) -> Snapshot {
+/// Compiles what differs between two states; `before` is of the old one, by the same settings but for the issuers' keys
+/// that were `fetched` since.
+pub(crate) fn update(
+    compiler: &Compiler,
+    old: &State,
+    new: &State,
+    before: &Snapshot,
+    fetched: &BTreeSet<String>,
+) -> Snapshot {
     let mut next = before.clone();
     next.revision = new.revision;
     next.counters = compiler.counters;
-    apis::update(old, new, &mut next.apis);
+    apis::update((old, new), &compiler.jwks, fetched, &mut next.apis);
     consumers::update(compiler, (old, new), before, &mut next.consumers);
     credentials::update(old, new, &mut next);
     next

@@ -49,6 +49,8 @@ pub struct ControlConfig {
     pub bootstrap: Option<Bootstrap>,
     /// The first signs, all verify.
     pub signing_keys: Vec<TokenKey>,
+    /// What values at rest are encrypted with; the key of the start stays until the next one.
+    pub encryption_key: Secret<String>,
     /// Life of an access token, seconds.
     pub access_ttl_secs: i64,
     /// Life of a refresh token, seconds.

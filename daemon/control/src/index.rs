@@ -5,6 +5,10 @@ use crate::state::{Fields as _, Row};
 /// What rows are found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum By {
+    /// APIs, by their host name.
+    ApiHost,
+    /// APIs, by where their issuer's keys are.
+    ApiJwks,
     /// Endpoints, by `name/version` of their API.
     EndpointApi,
     /// API keys, by their user.
@@ -31,6 +35,11 @@ pub(crate) fn second(unix_secs: i64) -> String {
     format!("{:020}", unix_secs.max(0))
 }
 
+/// Host names that count as one.
+pub(crate) fn host(name: &str) -> String {
+    name.to_ascii_lowercase()
+}
+
 /// E-mail addresses that count as one.
 pub(crate) fn mail(address: &str) -> String {
     address.to_ascii_lowercase()
@@ -45,6 +54,12 @@ pub(crate) fn owner(endpoint: &Row) -> String {
 pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
     let at = |by: By, value: &str| (by, value.into(), key.into());
     match table {
+        "apis" => {
+            let host = Some(host(row.text("api_hostname"))).filter(|host| !host.is_empty());
+            let issuer = row.get("api_issuer").and_then(|issuer| issuer.get("jwks_url")?.as_str());
+            let host = host.map(|host| at(By::ApiHost, &host));
+            host.into_iter().chain(issuer.map(|url| at(By::ApiJwks, url))).collect()
+        }
         "endpoints" => vec![at(By::EndpointApi, &owner(row))],
         "keys" => vec![at(By::KeyUser, row.text("username"))],
         "revoked" => vec![at(By::RevokedEnd, &second(row.number("expires_unix_secs")))],

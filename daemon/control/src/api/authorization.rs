@@ -7,7 +7,7 @@ use crate::change::Draft;
 use crate::config::ControlConfig;
 use crate::envelope::{Reply, answer};
 use crate::index::{self, By};
-use crate::session::{COOKIE, caller, credential, source};
+use crate::session::{COOKIE, Caller, caller, credential, source};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::last_admin;
 use crate::subjects::sessions::{self, Standing, revoked_row, sweep};
@@ -256,10 +256,10 @@ async fn set(
     fields: &'static [(&str, bool)],
 ) -> Outcome {
     let caller = caller(control, request)?;
-    caller.needs("manage_auth", "AUTH900")?;
-    let (name, admin) = (part(request, "username").to_owned(), caller.is_admin());
-    let make = move |state: &State| {
-        let mut user = Row::clone(&*visible(state, &name, admin)?);
+    let name = part(request, "username").to_owned();
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_auth", "AUTH900")?;
+        let mut user = Row::clone(&*visible(state, &name, caller.is_admin())?);
         if fields.contains(&("active", false)) && last_admin(state, &name) {
             return Err(Problem::compat(403, "AUTH900", "The last administrator cannot be disabled"));
         }
@@ -268,7 +268,7 @@ async fn set(
         }
         Ok(Draft::new(action, format!("user/{name}")).put("users", name, user))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Done"))
 }
 

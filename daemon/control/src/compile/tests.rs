@@ -16,6 +16,7 @@ fn compiler() -> Compiler {
         limits: Arc::default(),
         counters: 0,
         enforce_admin_subscription: false,
+        jwks: KeySets::new(),
     }
 }
 
@@ -75,7 +76,7 @@ proptest! {
             state.revision = Revision(state.revision.0 + 1);
             // Several changes may be published as one.
             if publish {
-                snapshot = update(&compiler, &published, &state, &snapshot);
+                snapshot = update(&compiler, &published, &state, &snapshot, &BTreeSet::new());
                 published = state.clone();
                 let whole = compile(&compiler, &state, &snapshot);
                 prop_assert_eq!(format!("{snapshot:?}"), format!("{whole:?}"));
@@ -137,7 +138,7 @@ fn measured(apis: usize, endpoints: usize, users: usize) -> (usize, usize, f64, 
     new.set("apis", "api1/v1", Some(Arc::new(api)));
     new.set("subscriptions", "user1", None);
     let begun = std::time::Instant::now();
-    let after = update(&compiler, &old, &new, &before);
+    let after = update(&compiler, &old, &new, &before, &BTreeSet::new());
     let one = begun.elapsed().as_secs_f64();
     let apis = before.apis.iter().filter(|(key, api)| !Arc::ptr_eq(api, &after.apis[*key])).count();
     let users =

@@ -36,6 +36,20 @@ fn route(name: &str, row: &Row, endpoints: Vec<String>) -> Route {
         policies.extend(named.map(|(kind, names)| format!("{kind}: {}", names.join(", "))));
         policies.push("rate limit of the consumer".to_owned());
     }
+    let list = |name: &str| !row.list(name).is_empty();
+    for (applies, policy) in [
+        (row.text("api_ip_mode") == "whitelist" || list("api_ip_blacklist"), "addresses"),
+        (list("api_cors_allow_origins"), "cross-origin"),
+        (row.flag("api_credits_enabled"), "credits"),
+        (row.number("api_allowed_retry_count") > 0, "retries"),
+        (row.get("api_health_check").is_some_and(Value::is_object), "health check"),
+        (row.get("api_request_transform").is_some_and(Value::is_object), "request transform"),
+        (row.get("api_response_transform").is_some_and(Value::is_object), "response transform"),
+        (row.flag("api_cache"), "cache"),
+        (row.get("api_issuer").is_some_and(Value::is_object), "external issuer"),
+    ] {
+        policies.extend(applies.then(|| policy.to_owned()));
+    }
     Route {
         id: RouteId::from(row.text("api_id")),
         name: name.to_owned(),
