@@ -7,6 +7,7 @@ mod commands;
 mod compile;
 mod config;
 mod envelope;
+mod index;
 mod schema;
 mod session;
 mod state;
@@ -25,6 +26,7 @@ use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::Store;
 use std::sync::Arc;
 use subjects::passwords::Hasher;
+use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
 
 /// The control plane; cheap to clone.
@@ -38,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) changes: Changes,
     pub(crate) hasher: Hasher,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
 }
@@ -78,6 +81,7 @@ impl Control {
     /// A store that cannot be read or written.
     pub async fn start(config: ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
+        let sealer = Arc::new(Sealer::new(&config.encryption_key)?);
         let changes = Changes::start(&config, store.clone(), publisher)?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
@@ -90,6 +94,7 @@ impl Control {
             store,
             changes,
             hasher,
+            sealer,
             logins,
             registrations,
         })))

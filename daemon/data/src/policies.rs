@@ -43,7 +43,6 @@ pub(crate) mod tier;
 pub(crate) mod compress;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod cors;
-pub(crate) mod rate_limit;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod transform;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
