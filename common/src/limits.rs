@@ -26,3 +26,5 @@ pub const REASON_BYTES: usize = 1_024;
 pub const CHANGE_QUEUE_DRAFTS: usize = 1_024;
 /// Longest time an answer waits for the data plane to acknowledge a revision, in milliseconds.
 pub const ACKNOWLEDGE_WAIT_MILLIS: u64 = 1_000;
+/// Routes with counters of their own; the rest share one set. About 250 bytes for a quiet one, 1.2 KB for a busy one.
+pub const ROUTE_STATS_MAX: usize = 16_384;
