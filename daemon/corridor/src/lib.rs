@@ -4,6 +4,7 @@
 pub mod actor;
 pub mod clock;
 pub mod command;
+pub mod history;
 pub mod meter;
 pub mod permission;
 pub mod runs;
