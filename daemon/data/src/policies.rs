@@ -3,6 +3,7 @@
 //! - `proxy_protocol`: before the first byte of HTTP, on listeners that say so.
 //! - `forwarded`: tells the client's address, which all later ones count and decide by.
 //! - `addresses`: the platform's lists in identify, an API's in admit.
+//! - `cors`: in admit, before authentication, for preflights; in reply for the fields of every other answer.
 //! - `tier`: in authorize, as soon as the user is known; `standing` are the numbers that its answers carry.
 //! - `rate_limit`: in authorize, after subscription and group, so that only calls that may pass count.
 //! - `rules`: with `rate_limit`; `table` counts for those of each address or user.
@@ -10,6 +11,9 @@
 //! - `bandwidth`: last of authorize, and when a call ends.
 //! - `anonymous`: in place of all these for who calls without a credential.
 //! - `credits`: in shape, behind all checks that may refuse; may wait.
+//! - `validate`: in shape, on the collected body, before the transforms.
+//! - `transform`: in shape for requests, in reply for answers.
+//! - `compress`: in reply, after the transforms and the cache.
 
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod addresses;
@@ -17,6 +21,10 @@ pub(crate) mod addresses;
 pub(crate) mod anonymous;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod bandwidth;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod compress;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod cors;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod credits;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
@@ -33,16 +41,6 @@ pub(crate) mod table;
 pub(crate) mod throttle;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod tier;
-//! - `compress`: in reply, after the transforms and the cache.
-//! - `cors`: in admit, before authentication, for preflights; in reply for the fields of every other answer.
-//! - `rate_limit`: in authorize, after subscription and group, so that only calls that may pass count.
-//! - `transform`: in shape for requests, in reply for answers.
-//! - `validate`: in shape, on the collected body, before the transforms.
-
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
-pub(crate) mod compress;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
-pub(crate) mod cors;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod transform;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
