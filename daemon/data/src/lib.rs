@@ -3,6 +3,10 @@
 //! It knows no store, no Docker, no file and no environment variable, and none of them can block it.
 //! Read `pipeline.rs` first.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+mod balance;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+mod breaker;
 mod call;
 mod client;
 mod deadlines;
@@ -15,6 +19,8 @@ mod policies;
 mod pool;
 mod prepare;
 mod rescue;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+mod retry;
 mod stages;
 mod targets;
 mod upstream;
