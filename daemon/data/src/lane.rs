@@ -3,7 +3,8 @@
 use crate::client::stream::{Pace, READ_BYTES};
 use crate::deadlines::Deadlines;
 use crate::pool::Pool;
-use crate::prepare::{Prepared, Who};
+use crate::prepare::Prepared;
+use crate::prepare::who::Who;
 use crate::targets::local::Local;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;

@@ -3,9 +3,7 @@
 //! It knows no store, no Docker, no file and no environment variable, and none of them can block it.
 //! Read `pipeline.rs` first.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 mod balance;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 mod breaker;
 mod call;
 mod client;
@@ -19,7 +17,6 @@ mod policies;
 mod pool;
 mod prepare;
 mod rescue;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 mod retry;
 mod stages;
 mod targets;
@@ -90,10 +87,8 @@ impl DataPlane {
         });
     }
 
-    fn load(&self, snapshot: &Snapshot) {
-        let mut prepared = prepare::prepare(snapshot, &self.prepared.load());
-        let names: Vec<_> = snapshot.apis.values().map(|api| (api.id.clone(), api.path())).collect();
-        prepared.adopt_stats(self.telemetry.set_routes(&names));
+    fn load(&self, snapshot: &Arc<Snapshot>) {
+        let prepared = prepare::prepare(snapshot, &self.prepared.load(), &self.telemetry);
         self.prepared.store(Arc::new(prepared));
         self.subscriber.acknowledge(snapshot.revision);
     }

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::http1::ends;
 use crate::lane::Lane;
 use crate::pipeline;
-use crate::rescue::rescue;
+use crate::rescue::{Told, rescue};
 use crate::stages::record::Record;
 use bytes::Buf as _;
 use gatehouse_common::limits::HEAD_BYTES;
@@ -61,7 +61,8 @@ async fn refuse(client: &mut Client, failure: Failure, lane: &Lane) {
     let nothing = Head::default();
     let mut record = Record::open(lane, &nothing, client.peer.ip(), lane.clock.unix_ms());
     record.name(None);
-    let mut answer = rescue(failure, false, lane);
+    let now_ms = lane.clock.unix_ms();
+    let mut answer = rescue(failure, None, &Told { lane, strict_envelope: false, now_ms });
     record.refuse(failure, answer.status);
     record.sign(&mut answer);
     let sent = send(client, &nothing, answer, lane, &mut record.access.bytes_out).await;

@@ -84,6 +84,11 @@ impl Compress {
         Ok(own.unwrap_or(rules.enabled).then_some(compress))
     }
 
+    /// Whether a body of this length is not worth it.
+    pub(crate) fn too_short(&self, length: Option<u64>) -> bool {
+        length.is_some_and(|length| length < self.least_bytes)
+    }
+
     /// 1 to 9.
     pub(crate) fn level(&self) -> u32 {
         self.level
