@@ -1,8 +1,10 @@
 //! THE LIST of policies. Each is one file; its place in a stage says when it runs.
 //!
 //! - `proxy_protocol`: before the first byte of HTTP, on listeners that say so.
+//! - `connections`: when a connection is accepted.
 //! - `forwarded`: tells the client's address, which all later ones count and decide by.
 //! - `addresses`: the platform's lists in identify, an API's in admit.
+//! - `shed`: in admit; the permit is held until the answer's last byte.
 //! - `tier`: in authorize, as soon as the user is known; `standing` are the numbers that its answers carry.
 //! - `rate_limit`: in authorize, after subscription and group, so that only calls that may pass count.
 //! - `rules`: with `rate_limit`; `table` counts for those of each address or user.
@@ -18,6 +20,8 @@ pub(crate) mod anonymous;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod bandwidth;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod connections;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod credits;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod forwarded;
@@ -26,6 +30,8 @@ pub(crate) mod proxy_protocol;
 pub(crate) mod rate_limit;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod rules;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod shed;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod standing;
 pub(crate) mod table;
