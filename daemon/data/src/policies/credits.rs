@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_last_block_is_not_missed_by_who_asks_while_it_is_filled() {
-        for _ in 0..100 {
+        for _ in 0..50 {
             let credit = Credit::default();
             let payment = std::thread::scope(|scope| {
                 scope.spawn(|| credit.fill(1, true));
