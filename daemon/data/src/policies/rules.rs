@@ -316,6 +316,10 @@ mod tests {
         let refused = rules.decide(&ann(), 0).unwrap_err();
         assert_eq!((refused.rule, refused.standing.burst), ("high", Some((1, 0))));
         assert_eq!(refused.standing.retry_after_secs(0), 60);
+        let first = RateRule { priority: 9, ..rule("first", RuleKind::Global, None, 1) };
+        let rules = Rules::compile(&[rule("user", RuleKind::User, Some("ann"), 1), first], None).unwrap();
+        rules.decide(&ann(), 0).unwrap();
+        assert_eq!(rules.decide(&ann(), 0).unwrap_err().rule, "first");
     }
 
     #[test]
