@@ -1,5 +1,6 @@
 //! Which of an API's servers takes a call: in turn, the less busy of two, or by the hash of a header. Servers that are
-//! out are passed over; if all are out, any is asked rather than none.
+//! out are passed over; if all are out, any is told rather than none: probes may err, and a breaker that is open still
+//! refuses by itself.
 
 use gatehouse_corridor::snapshot::api::Balance;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,9 +1,11 @@
 //! THE LIST of policies. Each is one file; its place in a stage says when it runs.
 //!
 //! - `proxy_protocol`: before the first byte of HTTP, on listeners that say so.
+//! - `connections`: when a connection is accepted.
 //! - `forwarded`: tells the client's address, which all later ones count and decide by.
 //! - `addresses`: the platform's lists in identify, an API's in admit.
 //! - `cors`: in admit, before authentication, for preflights; in reply for the fields of every other answer.
+//! - `shed`: in admit; the permit is held until the answer's last byte.
 //! - `tier`: in authorize, as soon as the user is known; `standing` are the numbers that its answers carry.
 //! - `rate_limit`: in authorize, after subscription and group, so that only calls that may pass count.
 //! - `rules`: with `rate_limit`; `table` counts for those of each address or user.
@@ -20,6 +22,8 @@ pub(crate) mod addresses;
 pub(crate) mod anonymous;
 pub(crate) mod bandwidth;
 pub(crate) mod compress;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod connections;
 pub(crate) mod cors;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod credits;
@@ -28,6 +32,8 @@ pub(crate) mod forwarded;
 pub(crate) mod proxy_protocol;
 pub(crate) mod rate_limit;
 pub(crate) mod rules;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod shed;
 pub(crate) mod standing;
 pub(crate) mod table;
 pub(crate) mod throttle;

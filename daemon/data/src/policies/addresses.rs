@@ -131,9 +131,9 @@ impl Addresses {
 }
 
 /// Whether a caller passes all lists: a loopback peer that speaks for nobody else, where settings say so. `Host` is
-/// not asked: a client writes it.
-pub(crate) fn bypasses(security: &Security, peer: IpAddr, forwarded: bool) -> bool {
-    security.localhost_bypass && !forwarded && peer.to_canonical().is_loopback()
+/// not asked: a client writes it. `forwarded` (`forwarded::present`) is asked last.
+pub(crate) fn bypasses(security: &Security, peer: IpAddr, forwarded: impl FnOnce() -> bool) -> bool {
+    security.localhost_bypass && peer.to_canonical().is_loopback() && !forwarded()
 }
 
 #[cfg(test)]
@@ -215,7 +215,7 @@ mod tests {
             (false, "127.0.0.1", false, false),
         ] {
             let security = Security { localhost_bypass: on, ..Security::default() };
-            assert_eq!(bypasses(&security, address(peer), forwarded), wanted, "{on} {peer} {forwarded}");
+            assert_eq!(bypasses(&security, address(peer), || forwarded), wanted, "{on} {peer} {forwarded}");
         }
     }
 

@@ -84,6 +84,9 @@ mod tests {
         credits.take(a, 0).unwrap();
         assert_eq!(credits.take(a, 500).unwrap_err().retry_after_secs(500), 1);
         assert_eq!((credits.left(a, 0), credits.left(b, 0), credits.left(a, 1_000)), (0, 2, 2));
+        let v6 = |text: &str| credits.take(text.parse().unwrap(), 0).is_ok();
+        let found = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"].map(v6);
+        assert_eq!(found, [true, true, false, true], "a /64 is one client");
         assert!(credits.continues(rate) && !credits.continues(Rate { limit: 3, ..rate }));
         let error = Allowance::compile("credit_tiers", Rate { limit: 0, window_ms: 1 }).unwrap_err();
         assert!(error.starts_with("credit_tiers: expected"), "{error}");

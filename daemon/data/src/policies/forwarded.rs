@@ -7,6 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 /// Fields that tell of a client, in the order in which the first present one counts.
 pub(crate) const FIELDS: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "cf-connecting-ip"];
 
+/// Fields that only proxies write and that name no client: they too say that the peer speaks for another.
+const MARKS: [&str; 5] =
+    ["x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "true-client-ip", "via"];
+
 /// Hops looked at; a longer chain ends there.
 const MOST_HOPS: usize = 32;
 /// Longest `Forwarded` value read, bytes.
@@ -92,7 +96,7 @@ pub(crate) fn present<'v, V>(values: impl Fn(&'static str) -> V) -> bool
 where
     V: Iterator<Item = &'v [u8]>,
 {
-    FIELDS.iter().any(|field| values(field).next().is_some())
+    FIELDS.iter().chain(&MARKS).any(|field| values(field).next().is_some())
 }
 
 /// The members of one `X-Forwarded-For` value, last one first; empty members are none (RFC 9110 5.6.1).
@@ -256,7 +260,7 @@ mod tests {
 
     #[test]
     fn any_field_speaks_for_another() {
-        for field in FIELDS {
+        for field in FIELDS.into_iter().chain(MARKS) {
             let values = |asked: &'static str| (asked == field).then_some(b"".as_slice()).into_iter();
             assert!(present(values), "{field}");
         }

@@ -196,7 +196,7 @@ impl Rules {
     }
 
     /// The rules that apply, with their ranks.
-    fn applying<'r>(&'r self, caller: &'r Caller<'_>) -> impl Iterator<Item = (usize, &'r Rule)> {
+    fn applying<'r>(&'r self, caller: &Caller<'_>) -> impl Iterator<Item = (usize, &'r Rule)> {
         let user = caller.user.and_then(|user| self.users.get(user));
         let api = Self::under(&self.places, caller.api);
         let endpoint = Self::under(&self.places, caller.endpoint);
@@ -215,22 +215,21 @@ impl Rules {
 
     /// Counts a call with all rules that apply, or refuses it; then it counts with none, unless another call was
     /// quicker.
-    pub(crate) fn decide(&self, caller: &Caller<'_>, now_ms: i64) -> Result<(), Refused<'_>> {
+    pub(crate) fn decide<'r>(&'r self, caller: &Caller<'_>, now_ms: i64) -> Result<(), Refused<'r>> {
         if self.all.is_empty() {
             return Ok(());
         }
-        let over = self.applying(caller).filter(|(_, rule)| rule.used(caller, now_ms) >= rule.most());
-        if let Some((rank, _)) = over.min_by_key(|(rank, _)| *rank)
-            && let Some(rule) = self.all.get(rank)
-        {
-            return Err(rule.refused(now_ms));
-        }
-        for (rank, rule) in self.applying(caller) {
-            if rule.take(caller, now_ms).is_none() {
-                return self.all.get(rank).map_or(Ok(()), |rule| Err(rule.refused(now_ms)));
+        // One alone needs no look before: it counts only what it lets pass.
+        if self.applying(caller).nth(1).is_some() {
+            let over = self.applying(caller).filter(|(_, rule)| rule.used(caller, now_ms) >= rule.most());
+            if let Some((_, rule)) = over.min_by_key(|(rank, _)| *rank) {
+                return Err(rule.refused(now_ms));
             }
         }
-        Ok(())
+        match self.applying(caller).find(|(_, rule)| rule.take(caller, now_ms).is_none()) {
+            Some((_, rule)) => Err(rule.refused(now_ms)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -317,6 +316,10 @@ mod tests {
         let refused = rules.decide(&ann(), 0).unwrap_err();
         assert_eq!((refused.rule, refused.standing.burst), ("high", Some((1, 0))));
         assert_eq!(refused.standing.retry_after_secs(0), 60);
+        let first = RateRule { priority: 9, ..rule("first", RuleKind::Global, None, 1) };
+        let rules = Rules::compile(&[rule("user", RuleKind::User, Some("ann"), 1), first], None).unwrap();
+        rules.decide(&ann(), 0).unwrap();
+        assert_eq!(rules.decide(&ann(), 0).unwrap_err().rule, "first");
     }
 
     #[test]

@@ -175,7 +175,7 @@ mod tests {
         #[test]
         fn never_more_than_allowed_per_key_and_window(
             sets in 1usize..8,
-            calls in proptest::collection::vec((0u32..60, 0i64..50), 1..600),
+            calls in proptest::collection::vec((0u32..60, 0i64..80), 1..300),
         ) {
             let table = Table::new(sets, 1_000);
             let (mut now, mut counts) = (0, BTreeMap::<(u32, i64), u64>::new());

@@ -58,6 +58,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn many_threads_never_get_more_than_the_queue() {
+        let (one, meter) = (throttle(20, 1_000, 50, 5), Meter::default());
+        let counts: Vec<(usize, usize)> = std::thread::scope(|scope| {
+            let work = || {
+                let all: Vec<_> = (0..100).map(|_| decide(&one, &meter, 0)).collect();
+                let count =
+                    |wanted: fn(&Verdict) -> bool| all.iter().filter(|verdict| wanted(verdict)).count();
+                (count(|verdict| *verdict == Verdict::Pass), count(|verdict| *verdict != Verdict::Refuse))
+            };
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(work)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let sum = counts.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        assert_eq!(sum, (20, 50));
+    }
+
     proptest! {
         /// Of a window at most `queue` calls go on, and at most `limit` without a wait.
         #[test]

@@ -230,6 +230,9 @@ mod tests {
             }
         }
         assert_eq!(refused(limits.decide(&usage, 0, NOW + 3_000, 0)).limit, 3);
+        // Nor of one that is asked before the one that refuses.
+        let used = usage.tier[0].used(NOW + 3_000, 1_000);
+        assert_eq!(used, 0, "the second's");
     }
 
     #[test]
