@@ -13,20 +13,27 @@
 //! - `bandwidth`: last of authorize, and when a call ends.
 //! - `anonymous`: in place of all these for who calls without a credential.
 //! - `credits`: in shape, behind all checks that may refuse; may wait.
-//! - `validate`: in shape, on the collected body, before the transforms.
-//! - `transform`: in shape for requests, in reply for answers.
+//! - `cache`: around forward, after validation and transforms of the request.
 //! - `compress`: in reply, after the transforms and the cache.
+//! - `external`: in authenticate, for tokens that are not our own.
+//! - `trace`: in forward, for the fields of the request; its id is in the record.
+//! - `transform`: in shape for requests, in reply for answers.
+//! - `validate`: in shape, on the collected body, before the transforms.
 
 pub(crate) mod addresses;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod anonymous;
 pub(crate) mod bandwidth;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod cache;
 pub(crate) mod compress;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod connections;
 pub(crate) mod cors;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod credits;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod external;
 pub(crate) mod forwarded;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod proxy_protocol;
@@ -38,5 +45,7 @@ pub(crate) mod standing;
 pub(crate) mod table;
 pub(crate) mod throttle;
 pub(crate) mod tier;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
+pub(crate) mod trace;
 pub(crate) mod transform;
 pub(crate) mod validate;
