@@ -33,7 +33,10 @@ pub(crate) enum Failure {
     UnknownEndpoint,
     Method,
     BodyTooLarge,
+    /// The gateway is full, or the share of the API's priority.
     Overloaded,
+    /// The API has its own bound.
+    ApiOverloaded,
     Unauthenticated,
     NotSubscribed,
     WrongGroup,

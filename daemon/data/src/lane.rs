@@ -8,6 +8,7 @@ use crate::prepare::who::Who;
 use crate::targets::local::Local;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
+use gatehouse_common::ids::RouteId;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_corridor::text::Text;
@@ -36,6 +37,8 @@ pub(crate) struct Verified {
     pub(crate) who: Arc<Who>,
     /// Unix seconds.
     pub(crate) expires_secs: i64,
+    /// The one API that it counts for; `None`: all.
+    pub(crate) route: Option<RouteId>,
 }
 
 /// A snapshot in the hands of one worker, whose calls count among themselves: the shared count would travel

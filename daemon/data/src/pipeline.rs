@@ -66,7 +66,7 @@ async fn column<'a>(
     let call = match route(call, record)? {
         Found::Upstream(call) => call,
         Found::Local(call) => {
-            in_flight(call.prepared, record)?;
+            in_flight(call.prepared.shares.all(), record)?;
             return local::call(call.head, client, call.lane).await;
         }
         Found::Preflight(call, route) => return Ok(preflight(&call, route)),

@@ -32,20 +32,17 @@ pub(crate) mod connections;
 pub(crate) mod cors;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod credits;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod external;
 pub(crate) mod forwarded;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod proxy_protocol;
 pub(crate) mod rate_limit;
 pub(crate) mod rules;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod shed;
 pub(crate) mod standing;
 pub(crate) mod table;
 pub(crate) mod throttle;
 pub(crate) mod tier;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod trace;
 pub(crate) mod transform;
 pub(crate) mod validate;

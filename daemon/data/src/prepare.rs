@@ -8,6 +8,7 @@ pub(crate) mod who;
 use crate::policies::addresses::Addresses;
 use crate::policies::forwarded::Proxies;
 use crate::policies::rules::Rules;
+use crate::policies::shed::Shares;
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::snapshot::api::Balance;
@@ -43,6 +44,9 @@ pub(crate) struct Prepared {
     pub(crate) platform: Arc<Addresses>,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) rules: Arc<Rules>,
+    /// How many APIs have each priority, and what of the gateway's bound each may fill.
+    priorities: [usize; 10],
+    pub(crate) shares: Shares,
 }
 
 impl std::ops::Deref for Prepared {
@@ -74,6 +78,11 @@ pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
     for (key, routing) in changed(&before.routings, &snapshot.routings) {
         if let Err(detail) = compile_routing(routing) {
             found("routing_servers", format!("{key}: {detail}"));
+        }
+    }
+    for api in changed(&before.apis, &snapshot.apis).map(|(_, api)| api) {
+        if let Err(detail) = Shares::compile(snapshot.limits.in_flight, [api.priority]) {
+            found("api_priority", format!("{}: {detail}", api.path()));
         }
     }
     if let Err(detail) = Addresses::platform(&snapshot.security) {
@@ -121,12 +130,19 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
         platform: Arc::clone(&before.platform),
         proxies: Arc::clone(&before.proxies),
         rules: Arc::clone(&before.rules),
+        priorities: before.priorities,
+        shares: before.shares.clone(),
     };
     if !Arc::ptr_eq(&old.limits, &snapshot.limits) {
         // What an API leaves open is as the settings say.
         prepared.all_routes(snapshot, telemetry);
     } else {
         prepared.routes_of(old, snapshot, telemetry);
+    }
+    if prepared.priorities != before.priorities || !Arc::ptr_eq(&old.limits, &snapshot.limits) {
+        let taken =
+            (0..).zip(prepared.priorities).filter(|(_, apis)| *apis > 0).map(|(priority, _)| priority);
+        prepared.shares = Shares::compile(snapshot.limits.in_flight, taken).unwrap_or_default();
     }
     prepared.consumers_of(old, snapshot);
     prepared.routings_of(old, snapshot);
@@ -147,7 +163,7 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
 impl Prepared {
     fn all_routes(&mut self, snapshot: &Snapshot, telemetry: &Telemetry) {
         let nothing = Snapshot::default();
-        (self.routes, self.hosts) = Default::default();
+        (self.routes, self.hosts, self.priorities) = Default::default();
         self.routes_of(&nothing, snapshot, telemetry);
     }
 
@@ -160,6 +176,7 @@ impl Prepared {
             };
             let before = gone.and_then(|gone| self.routes.remove(gone.path().as_str()));
             if let Some(gone) = gone {
+                self.counted(gone, usize::wrapping_sub);
                 if let Some(host) = &gone.hostname {
                     self.hosts.remove(host.as_str());
                 }
@@ -168,6 +185,7 @@ impl Prepared {
                 }
             }
             if let Some(come) = come {
+                self.counted(come, usize::wrapping_add);
                 self.route(come, before.as_deref(), snapshot, telemetry);
             }
         }
@@ -190,6 +208,12 @@ impl Prepared {
             Err(wrong) => {
                 tracing::error!(target: "prepare", api = name, field = wrong.field, detail = wrong.detail, "not served");
             }
+        }
+    }
+
+    fn counted(&mut self, api: &Api, change: impl Fn(usize, usize) -> usize) {
+        if let Some(apis) = self.priorities.get_mut(usize::from(api.priority)) {
+            *apis = change(*apis, 1);
         }
     }
 
@@ -247,7 +271,10 @@ impl Prepared {
             let keys = keys.map(|key| (key.kid.clone(), DecodingKey::from_secret(key.secret.expose())));
             self.token_keys = Arc::new(keys.collect());
         }
+        // The keys of an external issuer lie in its API's row.
+        let issuer = |(_, api): (&String, &Arc<Api>)| api.issuer.is_some();
         let same = same_keys
+            && !changed(&old.apis, &snapshot.apis).any(issuer)
             && old.consumers.ptr_eq(&snapshot.consumers)
             && old.revoked_tokens.ptr_eq(&snapshot.revoked_tokens);
         if !same || old.counters != snapshot.counters {

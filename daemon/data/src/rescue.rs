@@ -40,6 +40,7 @@ pub(crate) const fn row(failure: Failure) -> (u16, &'static str, &'static str) {
         Failure::Method => (405, "GTW004", "Method not supported"),
         Failure::BodyTooLarge => (413, "REQ001", "Request entity too large"),
         Failure::Overloaded => (503, "GTW999", "The gateway is at its limit of requests in flight"),
+        Failure::ApiOverloaded => (503, "GTW999", "The API is at its limit of requests in flight"),
         Failure::Unauthenticated => (401, "Unauthorized", "Unauthorized"),
         Failure::NotSubscribed => {
             (403, "You are not subscribed to this resource", "You are not subscribed to this resource")
@@ -62,6 +63,26 @@ pub(crate) const fn row(failure: Failure) -> (u16, &'static str, &'static str) {
         Failure::Upstream => (502, "GTW006", "The upstream broke off its answer"),
         Failure::Timeout => (504, "GTW010", "The upstream did not answer in time"),
         Failure::ClientBody => (400, "REQ001", "The chunks of the request body are broken"),
+    }
+}
+
+/// Which policy refused, for the record; empty if it was none.
+pub(crate) const fn policy(failure: Failure) -> &'static str {
+    match failure {
+        Failure::PlatformNotAllowed
+        | Failure::PlatformDenied
+        | Failure::ApiNotAllowed
+        | Failure::ApiDenied => "addresses",
+        Failure::Overloaded | Failure::ApiOverloaded => "shed",
+        Failure::RateLimited(_) => "rate_limit",
+        Failure::Rule(_) => "rules",
+        Failure::Tier(_) => "tier",
+        Failure::Throttled => "throttle",
+        Failure::Bandwidth(_) => "bandwidth",
+        Failure::Credits | Failure::CreditsLate => "credits",
+        Failure::Invalid => "validate",
+        Failure::CircuitOpen(_) => "breaker",
+        _ => "",
     }
 }
 

@@ -11,6 +11,12 @@ const PRIORITIES: usize = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Shares([u64; PRIORITIES]);
 
+impl Default for Shares {
+    fn default() -> Self {
+        Self([u64::MAX; PRIORITIES])
+    }
+}
+
 impl Shares {
     /// Compiles from the bound and the priorities that APIs have. The highest may fill it all, the others each a step
     /// less, down to half; so a gateway whose APIs are all alike loses nothing.
@@ -28,6 +34,11 @@ impl Shares {
             bound.saturating_sub(u64::try_from(less).unwrap_or(0)).max(1)
         };
         Ok(Self(std::array::from_fn(share)))
+    }
+
+    /// All of it, whatever the priority.
+    pub(crate) fn all(&self) -> u64 {
+        self.0.last().copied().unwrap_or(u64::MAX)
     }
 
     /// What may be in flight for a call of this priority to come in.
@@ -51,6 +62,7 @@ impl Gate {
     }
 
     /// Calls in flight.
+    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

@@ -50,6 +50,7 @@ impl Trace {
     }
 
     /// Whether the client began it.
+    #[cfg(test)]
     pub(crate) fn continued(&self) -> bool {
         self.continued
     }

@@ -4,6 +4,8 @@ use super::server::Targets;
 use crate::policies::addresses::Addresses;
 use crate::policies::compress::Compress;
 use crate::policies::cors::Cors;
+use crate::policies::external::External;
+use crate::policies::shed::Gate;
 use crate::policies::transform::{Side, Transform};
 use crate::policies::validate::Validator;
 use crate::retry::Budget;
@@ -12,7 +14,6 @@ use gatehouse_corridor::telemetry::RouteStats;
 use matchit::Router;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 /// Who must show who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,10 @@ pub(crate) struct Route {
     pub(crate) response: Option<Transform>,
     pub(crate) compress: Option<Compress>,
     pub(crate) budget: Budget,
-    pub(crate) in_flight: Arc<AtomicU64>,
+    /// Bounds what is in flight here, if the API says how much.
+    pub(crate) gate: Arc<Gate>,
+    /// Whose tokens count beside our own.
+    pub(crate) external: Option<External>,
     pub(crate) stats: Arc<RouteStats>,
 }
 
@@ -102,7 +106,8 @@ impl Route {
                 .map_err(at("api_response_transform"))?,
             compress: Compress::compile(&limits.compression, api.compress).map_err(at("api_compress"))?,
             budget: Budget::default(),
-            in_flight: Arc::default(),
+            gate: Arc::default(),
+            external: api.issuer.as_ref().map(External::compile).transpose().map_err(at("api_issuer"))?,
             stats,
             name,
             api: Arc::clone(api),

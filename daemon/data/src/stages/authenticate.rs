@@ -4,7 +4,7 @@
 use crate::call::{Admitted, Call, Known};
 use crate::failure::Failure;
 use crate::http1::fields::Name;
-use crate::lane::{Lane, Verified};
+use crate::lane::Verified;
 use crate::prepare::Prepared;
 use crate::prepare::route::Access;
 use crate::prepare::who::Who;
@@ -36,7 +36,7 @@ pub(crate) fn authenticate<'a>(call: Call<'a, Admitted<'a>>) -> Result<Call<'a, 
         (_, Some(credential)) => {
             let who = match credential.strip_prefix(KEY_PREFIX) {
                 Some(_) => by_key(call.prepared, credential, call.now_ms),
-                None => by_token(call.lane, call.prepared, credential, call.now_ms),
+                None => by_token(&call, credential),
             };
             Some(who.ok_or(Failure::Unauthenticated)?)
         }
@@ -76,11 +76,23 @@ fn by_key(prepared: &Prepared, key: &str, now_ms: i64) -> Option<Arc<Who>> {
     prepared.consumers.get(key.consumer.as_str()).filter(|who| who.alive()).cloned()
 }
 
-fn by_token(lane: &Lane, prepared: &Prepared, token: &str, now_ms: i64) -> Option<Arc<Who>> {
-    let now_secs = now_ms / 1_000;
+fn by_token(call: &Call<'_, Admitted<'_>>, token: &str) -> Option<Arc<Who>> {
+    let (lane, prepared, route) = (call.lane, call.prepared, call.stage.0.route);
+    let now_secs = call.now_ms / 1_000;
     if let Some(verified) = lane.verified(token, prepared.identity.0) {
-        return (verified.expires_secs > now_secs).then_some(verified.who);
+        let here = verified.route.as_ref().is_none_or(|id| *id == route.api.id);
+        return (here && verified.expires_secs > now_secs).then_some(verified.who);
     }
+    let verified = match own(prepared, token, now_secs) {
+        Some(verified) => verified,
+        None => foreign(call, token)?,
+    };
+    lane.remember(token, verified.clone());
+    Some(verified.who)
+}
+
+/// A token of ours.
+fn own(prepared: &Prepared, token: &str, now_secs: i64) -> Option<Verified> {
     let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
     let mut validation = Validation::new(Algorithm::HS256);
     validation.validate_exp = false; // against our own clock, below
@@ -93,6 +105,23 @@ fn by_token(lane: &Lane, prepared: &Prepared, token: &str, now_ms: i64) -> Optio
     if claims.exp <= now_secs || revoked || claims.epoch != who.consumer.token_epoch {
         return None;
     }
-    lane.remember(token, Verified { who: Arc::clone(who), expires_secs: claims.exp });
-    Some(Arc::clone(who))
+    Some(Verified { who: Arc::clone(who), expires_secs: claims.exp, route: None })
+}
+
+/// One of the issuer that the API trusts; it counts for this API alone.
+fn foreign(call: &Call<'_, Admitted<'_>>, token: &str) -> Option<Verified> {
+    let route = call.stage.0.route;
+    let identity = match route.external.as_ref()?.verify(token, call.now_ms) {
+        Ok(identity) => identity,
+        Err(refusal) => {
+            tracing::debug!(target: "authenticate", route = route.name, %refusal, "a token of the issuer");
+            return None;
+        }
+    };
+    let who = call.prepared.consumers.get(identity.user.as_str()).filter(|who| who.alive())?;
+    Some(Verified {
+        who: Arc::clone(who),
+        expires_secs: identity.expires_secs,
+        route: Some(route.api.id.clone()),
+    })
 }

@@ -6,10 +6,11 @@ use crate::client::head::Head;
 use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::policies::bandwidth;
+use crate::policies::shed::{Gate, Permit};
 use crate::policies::standing::Standing;
 use crate::prepare::route::Route;
 use crate::prepare::who::Who;
-use crate::rescue::{limits, row};
+use crate::rescue::{limits, policy, row};
 use gatehouse_corridor::telemetry::{AccessRecord, Telemetry};
 use gatehouse_corridor::text::Text;
 use std::io::Write as _;
@@ -29,6 +30,8 @@ pub(crate) struct Record<'a> {
     telemetry: Arc<Telemetry>,
     pub(crate) route: Option<&'a Route>,
     who: Option<Arc<Who>>,
+    /// Of the API's own bound.
+    pub(crate) gate: Option<Permit<Arc<Gate>>>,
     /// How the caller stands with its tier, for the answer.
     pub(crate) standing: Option<Standing>,
     /// What is wrong, beyond the failure's own text.
@@ -53,6 +56,7 @@ impl<'a> Record<'a> {
             telemetry: Arc::clone(&lane.telemetry),
             route: None,
             who: None,
+            gate: None,
             standing: None,
             detail: None,
             permit: false,
@@ -93,6 +97,7 @@ impl<'a> Record<'a> {
     pub(crate) fn refuse(&mut self, failure: Failure, answered: u16) {
         let (status, code, _) = row(failure);
         self.access.failure = code;
+        self.access.policy = policy(failure);
         self.access.refused = (400..500).contains(&status) && status != CLIENT_GONE;
         self.access.status = if failure == Failure::ClientGone { CLIENT_GONE } else { answered };
     }

@@ -6,6 +6,7 @@ use crate::client::head::{Body, Head};
 use crate::client::stream::Client;
 use crate::failure::Failure;
 use crate::http1::fields::Name;
+use crate::policies::trace::Trace;
 use crate::policies::transform::{Transform, is_json};
 use crate::prepare::route::Route;
 use crate::prepare::server::{Server, Targets};
@@ -74,7 +75,7 @@ pub(crate) async fn shape<'a>(
     client.allow(body_bytes(call.prepared, route));
     let source = source(call, client, record).await?;
     let mut fields = call.lane.buffer();
-    pass(call, &record.access.request, &mut fields)?;
+    pass(call, record, &mut fields)?;
     framing(call.head, &source, &mut fields);
     let query = call.head.query();
     let changed = route.request.as_ref().and_then(|transform| transform.query(query.unwrap_or_default()));
@@ -173,7 +174,7 @@ fn framing(head: &Head, source: &Source, into: &mut Vec<u8>) {
 }
 
 /// The client's fields that pass, and the gateway's. The parser let no line end into a name or a value.
-fn pass(call: &Call<'_, Allowed<'_>>, id: &str, into: &mut Vec<u8>) -> Result<(), Failure> {
+fn pass(call: &Call<'_, Allowed<'_>>, record: &mut Record<'_>, into: &mut Vec<u8>) -> Result<(), Failure> {
     let (head, known) = (call.head, &call.stage.0);
     let route = known.routed.route;
     let passing = head.fields().filter(|(name, text, _)| passes(*name, text, route) && !head.ends(text));
@@ -187,13 +188,28 @@ fn pass(call: &Call<'_, Allowed<'_>>, id: &str, into: &mut Vec<u8>) -> Result<()
             field(into, b"authorization", content);
         }
     }
-    field(into, b"x-request-id", id.as_bytes());
+    field(into, b"x-request-id", record.access.request.as_bytes());
+    trace(call, record, into);
     if let Some(who) = &known.who {
         let name = who.name.as_ref().ok_or(Failure::BadPath)?.as_bytes();
         field(into, b"x-user-email", name);
         field(into, b"x-doorman-user", name);
     }
     Ok(())
+}
+
+/// Goes on with the trace the client brings, or begins one if settings say so.
+fn trace(call: &Call<'_, Allowed<'_>>, record: &mut Record<'_>, into: &mut Vec<u8>) {
+    let head = call.head;
+    if head.get(Name::TraceParent).is_none() && !call.prepared.limits.trace {
+        return;
+    }
+    let (parents, states) = (head.all(Name::TraceParent), head.all(Name::TraceState));
+    let trace = Trace::next(parents, states, (rand::random(), rand::random()), false);
+    trace.fields().for_each(|(name, value)| field(into, name.as_bytes(), value));
+    if let Ok(id) = u128::from_str_radix(trace.id(), 16) {
+        record.access.trace = id.to_be_bytes();
+    }
 }
 
 /// Fields as a transform wants them. Names are tokens, so they are text.
