@@ -25,7 +25,9 @@ pub const TABLES: &[Table] = &[
     table("outbox", false),
     table("revoked", true),
     table("roles", true),
+    table("routings", true),
     table("sessions", true),
+    table("settings", true),
     table("subscriptions", true),
     table("users", true),
 ];
