@@ -2,6 +2,7 @@
 
 pub(crate) mod apis;
 pub(crate) mod authorization;
+pub(crate) mod credits;
 pub(crate) mod endpoints;
 pub(crate) mod gate;
 pub(crate) mod groups;
@@ -45,6 +46,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(roles::routes)
             .configure(groups::routes)
             .configure(subscriptions::routes)
+            .configure(credits::routes)
             .configure(routings::routes)
             .configure(security::routes)
             .configure(tools::routes)

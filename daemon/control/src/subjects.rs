@@ -5,6 +5,7 @@ pub(crate) mod apis;
 pub(crate) mod backups;
 pub(crate) mod bootstrap;
 pub(crate) mod cors;
+pub(crate) mod credits;
 pub(crate) mod entities;
 pub(crate) mod passwords;
 pub(crate) mod restoring;
