@@ -5,6 +5,7 @@ mod worker;
 
 use crate::compile::Compiler;
 use crate::config::ControlConfig;
+use crate::index::By;
 use crate::leases::{Cells, Effect};
 use crate::state::{Row, State};
 use crate::subjects::sealing::Sealer;
@@ -185,6 +186,13 @@ impl Changes {
     pub(crate) async fn clear_caches(&self, actor: Actor) -> Result<Revision, Problem> {
         let make = |_: &State| Ok(Draft { republish: true, ..Draft::new("caches.clear", "appliance") });
         self.enqueue(actor, Box::new(make), Some(Configure::Counters)).await
+    }
+
+    /// The keys of an issuer that the data plane has.
+    pub(crate) fn published_keys(&self, url: &str) -> Option<Arc<str>> {
+        let state = self.state();
+        let api = state.keys_by(By::ApiJwks, url).next()?;
+        self.published().apis.get(api)?.issuer.as_ref()?.jwks.clone()
     }
 
     /// Gives the data plane an issuer's keys; nobody's change, so without a record.

@@ -8,6 +8,7 @@ mod compile;
 mod config;
 mod envelope;
 mod index;
+mod keysets;
 mod leases;
 mod schema;
 mod session;

@@ -1,12 +1,12 @@
 //! What control does without being asked: leases blocks of credits, fills accounts again when they are due, puts a new key
-//! of a credit group in the old one's place.
+//! of a credit group in the old one's place, keeps the keys of external issuers fresh.
 
 use crate::change::Draft;
 use crate::index::{self, By};
 use crate::leases::{self, ACCOUNTS};
 use crate::state::State;
 use crate::subjects::credits::{self, DEFINITIONS};
-use crate::{Control, Inner};
+use crate::{Control, Inner, keysets};
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::actor::Actor;
 use gatehouse_corridor::credits::Heard;
@@ -31,6 +31,8 @@ impl Control {
                 lend(&control).await;
             }
         });
+        let control = Arc::clone(&self.0);
+        tasks.spawn(async move { keysets::tend(&control).await });
         let control = Arc::clone(&self.0);
         tasks.spawn(async move {
             let mut due = tokio::time::interval(DUE);

@@ -202,7 +202,7 @@ async fn workers_spend_exactly_what_was_granted() {
             changes.quietly(move |state| Ok(lease(state, &cells, &wishes, 1))).await.unwrap();
         }
     };
-    futures_util::join!(worker(), worker(), worker(), worker(), lender);
+    tokio::join!(worker(), worker(), worker(), worker(), lender);
     assert_eq!(spent.load(Ordering::Relaxed), 5_000);
     assert_eq!(changes.state().revision, revision, "leases are nobody's change");
     assert_eq!(account.credit.take(), Spent::Dry);
