@@ -165,7 +165,8 @@ async fn reread(house: &House, inputs: &Inputs) -> Result<(String, Vec<&'static 
 }
 
 async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
-    let House { shutdown, data, telemetry, mut workers, ops, tasks, store, records, listener, .. } = house;
+    let House { shutdown, data, control, telemetry, mut workers, ops, tasks, store, records, listener, .. } =
+        house;
     // After STOPPING=1 systemd kills this very process once TimeoutStopSec= is over, anew or not.
     if ending == Ending::Exit {
         notify(&[NotifyState::Stopping]);
@@ -186,6 +187,9 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     let left = telemetry.in_flight.load(Ordering::Acquire);
     shutdown.enter(Phase::Closing);
     workers.stop().await;
+    if let Err(problem) = control.settle().await {
+        tracing::error!(target: "run", code = problem.code, "leased credits are not written back: {problem}");
+    }
     ops.close().await;
     tasks.close().await;
     records.stop();

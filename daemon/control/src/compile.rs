@@ -4,13 +4,16 @@
 mod apis;
 pub(crate) mod consumers;
 mod credentials;
+mod platform;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use apis::KeySets;
 
 use crate::config::ControlConfig;
+use crate::leases::Cells;
 use crate::state::{Row, State};
+use crate::subjects::sealing::Sealer;
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use imbl::ordmap::DiffItem;
 use std::collections::BTreeSet;
@@ -24,17 +27,23 @@ pub(crate) struct Compiler {
     /// How often counters were set back since the start.
     pub(crate) counters: u64,
     enforce_admin_subscription: bool,
+    localhost_bypass: Option<bool>,
+    sealer: Arc<Sealer>,
+    cells: Arc<Cells>,
     /// Keys of external issuers, as they were fetched last.
     pub(crate) jwks: KeySets,
 }
 
 impl Compiler {
-    pub(crate) fn new(config: &ControlConfig) -> Self {
+    pub(crate) fn new(config: &ControlConfig, sealer: &Arc<Sealer>, cells: &Arc<Cells>) -> Self {
         Self {
             token_keys: config.signing_keys.clone(),
             limits: Arc::new(config.limits.clone()),
             counters: 0,
             enforce_admin_subscription: config.enforce_admin_subscription,
+            localhost_bypass: config.localhost_bypass,
+            sealer: Arc::clone(sealer),
+            cells: Arc::clone(cells),
             jwks: KeySets::new(),
         }
     }
@@ -49,6 +58,9 @@ pub(crate) fn compile(compiler: &Compiler, state: &State, before: &Snapshot) -> 
         api_keys: credentials::keys(state),
         token_keys: compiler.token_keys.clone(),
         revoked_tokens: state.rows("revoked").map(|(id, _)| id.clone()).collect(),
+        credit_groups: platform::credit_groups(compiler, state),
+        routings: platform::routings(state),
+        security: platform::security(compiler, state),
         limits: Arc::clone(&compiler.limits),
         counters: compiler.counters,
         ..Snapshot::default()
@@ -70,6 +82,7 @@ pub(crate) fn update(
     apis::update((old, new), &compiler.jwks, fetched, &mut next.apis);
     consumers::update(compiler, (old, new), before, &mut next.consumers);
     credentials::update(old, new, &mut next);
+    platform::update(compiler, old, new, &mut next);
     next
 }
 

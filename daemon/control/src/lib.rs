@@ -8,12 +8,15 @@ mod compile;
 mod config;
 mod envelope;
 mod index;
+mod keysets;
+mod leases;
 mod schema;
 mod session;
 mod state;
 mod subjects;
+mod tending;
 
-pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit};
+pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit, PlatformCors};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
@@ -82,7 +85,7 @@ impl Control {
     pub async fn start(config: ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
         let sealer = Arc::new(Sealer::new(&config.encryption_key)?);
-        let changes = Changes::start(&config, store.clone(), publisher)?;
+        let changes = Changes::start(&config, store.clone(), publisher, Arc::clone(&sealer))?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
         let (logins, registrations) = Default::default();

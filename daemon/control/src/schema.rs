@@ -18,6 +18,7 @@ pub(crate) enum Kind {
     Seconds,
     Flag,
     Object,
+    Objects,
 }
 
 /// What an absent field becomes.
@@ -151,6 +152,10 @@ fn coerce(name: &str, kind: Kind, value: &Value) -> Result<Value, Problem> {
             seconds.map(|seconds| json!(seconds)).ok_or_else(|| refused(name, "seconds from 0.001 to 86400"))
         }
         Kind::Flag => flag(value).map(|flag| json!(flag)).ok_or_else(|| refused(name, "true or false")),
+        Kind::Objects => match value.as_array() {
+            Some(items) if items.iter().all(Value::is_object) => Ok(value.clone()),
+            _ => Err(refused(name, "a list of objects")),
+        },
         Kind::Object => match value {
             Value::Object(_) => Ok(value.clone()),
             _ => Err(refused(name, "an object")),

@@ -5,6 +5,7 @@ use crate::change::Draft;
 use crate::compile::consumers::bandwidth;
 use crate::envelope::Reply;
 use crate::index::{self, By};
+use crate::leases::ACCOUNTS;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
@@ -306,6 +307,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
         let draft = state
             .keys_by(By::KeyUser, &name)
             .fold(draft, |draft, id| draft.delete("keys", id).put("revoked", id, revoked_row(i64::MAX)));
+        let draft = draft.delete(ACCOUNTS, name.clone());
         Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
     };
     caller.submit(control, make).await?;
