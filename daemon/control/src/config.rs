@@ -1,8 +1,10 @@
 //! What the control plane is given at the start.
 
+use crate::observe::MetricsAccess;
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::history::History;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use gatehouse_corridor::telemetry::Telemetry;
@@ -90,6 +92,10 @@ pub struct ControlConfig {
     pub check: fn(&Snapshot) -> Vec<Problem>,
     /// The data plane's counters, for the status page.
     pub telemetry: Arc<Telemetry>,
+    /// Traffic of the last month, for reports.
+    pub history: History,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
     /// Time.
     pub clock: Clock,
 }

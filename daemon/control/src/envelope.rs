@@ -88,7 +88,8 @@ fn strict_data(status: u16, data: Value) -> Value {
     Value::Object(body)
 }
 
-fn decorate(response: &mut HttpResponse, request: &HttpRequest) {
+/// The headers that every answer carries (spec/doorman.md 1.3, 1.4).
+pub(crate) fn decorate(response: &mut HttpResponse, request: &HttpRequest) {
     let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
     let given =
         given.filter(|id| !id.is_empty() && id.len() <= ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic()));

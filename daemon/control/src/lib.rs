@@ -7,12 +7,14 @@ mod commands;
 mod compile;
 mod config;
 mod envelope;
+mod observe;
 mod schema;
 mod session;
 mod state;
 mod subjects;
 
 pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit};
+pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
