@@ -79,6 +79,13 @@ impl Redactor {
     /// names.
     #[must_use]
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        if harmless(text) {
+            return Cow::Borrowed(text);
+        }
+        self.masked(text)
+    }
+
+    fn masked<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.text.replace_all(text, |found: &Captures<'_>| {
             let part = |name: &str| found.name(name).map_or("", |part| part.as_str());
             let kept = ["scheme", "head", "is", "name", "mark", "quote"].map(part).concat();
@@ -91,6 +98,18 @@ impl Redactor {
     pub fn field<'t>(&self, name: &str, value: &'t str) -> Cow<'t, str> {
         if !value.is_empty() && self.name.is_match(name) { Cow::Borrowed(MASK) } else { self.text(value) }
     }
+}
+
+/// Whether a text has nothing that any of the patterns begins or parts with: most paths and all ids of ours, of which a
+/// busy gateway writes a hundred thousand a second.
+fn harmless(text: &str) -> bool {
+    let (mut before, mut last) = (0, 0);
+    text.bytes().all(|byte| {
+        let part = byte <= b' ' || matches!(byte, b'=' | b':' | b'%' | b'+' | 0x7f..);
+        let begin = matches!((before, last, byte), (b'e', b'y', b'J') | (b'c', b'p', b'_'));
+        (before, last) = (last, byte);
+        !part && !begin
+    })
 }
 
 #[cfg(test)]
@@ -159,6 +178,16 @@ mod tests {
         fn never_panics_on_any_text(text in any::<String>(), name in any::<String>()) {
             drop(ONE.text(&text));
             drop(ONE.field(&name, &text));
+        }
+
+        #[test]
+        fn never_panics_nor_skips_what_is_to_be_masked(
+            parts in proptest::collection::vec(
+                "eyJ|mcp_|bearer|token|iban|cookie|secret|[a-zA-Z0-9_./;,=:%+ -]{1,9}|\\PC{1,3}", 0..8,
+            ),
+        ) {
+            let text = parts.concat();
+            prop_assert_eq!(ONE.text(&text), ONE.masked(&text));
         }
 
         #[test]

@@ -1,15 +1,20 @@
 //! Composition root: builds the rooms in the order in which they depend on each other and hands out the
 //! ports. Binds now, serves later; knows no signal.
 
-use crate::records::Records;
+use crate::history::HistoryFile;
+use crate::logging::{self, LogFilter};
+use crate::records::files::Bounds;
+use crate::records::{Records, RecordsPorts};
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
 use anyhow::{Context as _, anyhow};
 use gatehouse_common::problem::Problem;
+use gatehouse_common::redact::Redactor;
 use gatehouse_common::secret::Secret;
 use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit, PlatformCors};
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
+use gatehouse_corridor::history::History;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
@@ -24,9 +29,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 /// A running appliance.
 pub(crate) struct House {
@@ -43,26 +45,13 @@ pub(crate) struct House {
     pub(crate) tasks: TaskGroup,
     pub(crate) store: Store,
     pub(crate) records: Records,
+    pub(crate) history: History,
+    pub(crate) history_file: HistoryFile,
     pub(crate) log_filter: LogFilter,
     /// The administrator's password, if this start made it.
     pub(crate) made_password: Option<Secret<String>>,
     /// Where it was left, if standard output is no terminal.
     pub(crate) password_file: Option<PathBuf>,
-}
-
-/// The live log level.
-pub(crate) struct LogFilter(reload::Handle<EnvFilter, Registry>);
-
-impl LogFilter {
-    /// Changes the level.
-    pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
-        Ok(self.0.reload(filter(level)?)?)
-    }
-}
-
-/// Our own lines at the level asked for; the server's below a warning tell an operator nothing.
-fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    Ok(EnvFilter::try_new(format!("{level},actix_server=warn"))?)
 }
 
 fn told(problem: Problem) -> anyhow::Error {
@@ -79,8 +68,8 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         private_folder(folder)?;
     }
     let clock = Clock::System;
-    let log = LogRing::new(clock.clone());
-    let log_filter = logging(&settings, &log)?;
+    let redactor = Redactor::new(&settings.redact_fields).context("redact_fields")?;
+    let (log_filter, log) = logging::start(&settings, LogRing::new(clock.clone(), redactor.clone()))?;
     let shutdown = Shutdown::new(settings.drain);
     let tasks = TaskGroup::new("house");
     let (listener, address) = listen(settings.listen)?;
@@ -92,12 +81,15 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         count => count,
     };
     let telemetry = Telemetry::new(workers);
+    let history = History::default();
+    let history_file = HistoryFile::start(&settings.data_dir, history.clone(), clock.clone())?;
     let (publisher, subscriber) = snapshot::door();
     let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone());
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =
         control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry))?;
+    config.history = history.clone();
     config.audit_floor = trail.last_seq();
     // Before the account exists: a crash in between makes a new password, it never loses one.
     let password_file = leave_password(&settings.data_dir, made_password.as_ref())?;
@@ -114,8 +106,10 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         shutdown: shutdown.clone(),
         tasks: tasks.clone(),
     };
-    let ops = Ops::start(ops_config(&settings, address, clock), ports).map_err(told)?;
-    let records = Records::start(&settings.log_dir, Arc::clone(&telemetry), log)?;
+    let ops = Ops::start(ops_config(&settings, address, clock.clone()), ports).map_err(told)?;
+    let ports =
+        RecordsPorts { telemetry: Arc::clone(&telemetry), history: history.clone(), log, redactor, clock };
+    let records = Records::start(record_files(&settings), ports)?;
     let kept = listener.try_clone().context("keeping the listener")?;
     let own = control.clone();
     let mount = Arc::new(move |config: &mut actix_web::web::ServiceConfig| own.configure(config));
@@ -134,10 +128,21 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         tasks,
         store,
         records,
+        history,
+        history_file,
         log_filter,
         made_password,
         password_file,
     })
+}
+
+fn record_files(settings: &Settings) -> Bounds {
+    Bounds {
+        folder: settings.log_dir.clone(),
+        extension: if settings.access_json { "jsonl" } else { "log" },
+        bytes: settings.access_file_bytes,
+        files: settings.access_files,
+    }
 }
 
 fn ops_config(settings: &Settings, gateway: SocketAddr, clock: Clock) -> OpsConfig {
@@ -160,14 +165,6 @@ fn leave_password(data_dir: &Path, made: Option<&Secret<String>>) -> anyhow::Res
     let path = data_dir.join("admin-password");
     secrets::write(&path, &format!("{}\n", password.expose())).map_err(|error| anyhow!(error))?;
     Ok(Some(path))
-}
-
-fn logging(settings: &Settings, log: &LogRing) -> anyhow::Result<LogFilter> {
-    let (filter, handle) = reload::Layer::new(filter(&settings.log_level)?);
-    let plain = (!settings.log_json).then(|| fmt::layer().with_writer(std::io::stderr).with_ansi(false));
-    let json = settings.log_json.then(|| fmt::layer().json().with_writer(std::io::stderr));
-    tracing_subscriber::registry().with(filter).with(log.clone()).with(plain).with(json).try_init()?;
-    Ok(LogFilter(handle))
 }
 
 /// What lies in it (hashes, keys, records of traffic) is nobody else's to read.
@@ -271,6 +268,8 @@ fn control_config(
         shutdown: shutdown.clone(),
         check: DataPlane::check,
         telemetry: Arc::clone(telemetry),
+        history: History::default(),
+        metrics: settings.metrics.clone(),
         clock,
     };
     Ok((config, made))
@@ -279,7 +278,9 @@ fn control_config(
 /// What control is to work with after the settings were read anew.
 pub(crate) fn reloaded(house: &House, new: &Settings) -> anyhow::Result<ControlConfig> {
     let ports = (Clock::System, &house.shutdown, &house.telemetry);
-    control_config(new, keys(new)?, &house.store, ports).map(|(config, _)| config)
+    let (mut config, _) = control_config(new, keys(new)?, &house.store, ports)?;
+    config.history = house.history.clone();
+    Ok(config)
 }
 
 fn limits(settings: &Settings) -> GatewayLimits {

@@ -4,6 +4,8 @@ mod assemble;
 mod demo;
 mod docs;
 mod exit;
+mod history;
+mod logging;
 mod records;
 mod run;
 mod settings;

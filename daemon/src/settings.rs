@@ -2,6 +2,7 @@
 //! The only file that reads the environment.
 
 pub(crate) mod checked;
+mod observing;
 pub(crate) mod secrets;
 pub(crate) mod signing;
 pub(crate) mod table;

@@ -17,6 +17,7 @@ mod gateway;
 mod identity;
 mod layering;
 mod ops;
+mod records;
 mod registry;
 mod runbooks;
 mod settings;

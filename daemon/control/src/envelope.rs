@@ -100,7 +100,7 @@ pub(crate) fn filtered(request: &HttpRequest, problem: &Problem) -> HttpResponse
     response
 }
 
-/// The headers that every answer carries.
+/// The headers that every answer carries (spec/doorman.md 1.3, 1.4).
 pub(crate) fn decorate(response: &mut HttpResponse, request: &HttpRequest) {
     let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
     let given =

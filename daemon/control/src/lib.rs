@@ -10,6 +10,7 @@ mod envelope;
 mod index;
 mod keysets;
 mod leases;
+mod observe;
 mod schema;
 mod session;
 mod state;
@@ -17,6 +18,7 @@ mod subjects;
 mod tending;
 
 pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit, PlatformCors};
+pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};

@@ -107,7 +107,7 @@ impl History {
             return None;
         }
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let ended = std::mem::replace(&mut kept.open, Bucket { at: minute, ..Bucket::default() });
+        let ended = std::mem::replace(&mut kept.open, Bucket::begun(minute));
         let hour = Step::Hour.begin(ended.at);
         let minute_row = (ended.requests > 0).then(|| Arc::new(ended));
         if let Some(row) = &minute_row {
@@ -167,7 +167,7 @@ impl History {
         for row in rows.iter().map(|row| &**row).chain([&open]) {
             let at = step.begin(row.at);
             if (from..to).contains(&at) && row.requests > 0 {
-                found.entry(at).or_insert_with(|| Bucket { at, ..Bucket::default() }).merge(row);
+                found.entry(at).or_insert_with(|| Bucket::begun(at)).merge(row);
             }
         }
         found.into_values().collect()
@@ -198,7 +198,7 @@ impl Kept {
     }
 
     fn close_hour(&mut self, hour: i64) {
-        let mut sum = Bucket { at: hour, ..Bucket::default() };
+        let mut sum = Bucket::begun(hour);
         for minute in self.minutes.iter().filter(|minute| Step::Hour.begin(minute.at) == hour) {
             sum.merge(minute);
         }

@@ -4,6 +4,7 @@ use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
 use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
+use gatehouse_control::MetricsAccess;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,11 @@ pub(crate) struct Settings {
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
     pub(crate) log_dir: PathBuf,
+    pub(crate) access_json: bool,
+    pub(crate) access_file_bytes: u64,
+    pub(crate) access_files: usize,
+    pub(crate) redact_fields: Vec<String>,
+    pub(crate) metrics: MetricsAccess,
     pub(crate) admin_username: String,
     pub(crate) admin_email: String,
     pub(crate) admin_password: Option<Secret<String>>,
@@ -78,6 +84,10 @@ impl Settings {
             ("workers", self.workers != new.workers),
             ("log_format", self.log_json != new.log_json),
             ("log_dir", self.log_dir != new.log_dir),
+            ("access_format", self.access_json != new.access_json),
+            ("access_file_bytes", self.access_file_bytes != new.access_file_bytes),
+            ("access_files", self.access_files != new.access_files),
+            ("redact_fields", self.redact_fields != new.redact_fields),
             ("argon2", self.argon2 != new.argon2),
             ("hash_threads", self.hash_threads != new.hash_threads),
             ("drain_secs", self.drain != new.drain),
@@ -91,7 +101,7 @@ impl Settings {
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     merged: &'a Merged,
     problems: Vec<String>,
 }
@@ -102,20 +112,20 @@ impl Reader<'_> {
         self.merged.get(name).cloned().unwrap_or_else(none)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.value(name).text
     }
 
-    fn optional(&self, name: &str) -> Option<String> {
+    pub(super) fn optional(&self, name: &str) -> Option<String> {
         Some(self.text(name)).filter(|text| !text.is_empty())
     }
 
-    fn list(&self, name: &str) -> Vec<String> {
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
         let text = self.text(name);
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    fn problem(&mut self, name: &str, expected: impl Display) {
+    pub(super) fn problem(&mut self, name: &str, expected: impl Display) {
         let value = self.value(name);
         let secret = super::table::named(name).is_some_and(|setting| setting.secret);
         let shown =
@@ -123,7 +133,7 @@ impl Reader<'_> {
         self.problems.push(format!("{name} = {shown} ({}): {expected}", value.source));
     }
 
-    fn number<T: FromStr + Default + PartialOrd + Display + Copy>(
+    pub(super) fn number<T: FromStr + Default + PartialOrd + Display + Copy>(
         &mut self,
         name: &str,
         low: T,
@@ -143,7 +153,7 @@ impl Reader<'_> {
         value
     }
 
-    fn flag(&mut self, name: &str) -> bool {
+    pub(super) fn flag(&mut self, name: &str) -> bool {
         match self.text(name).trim().to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
@@ -202,6 +212,11 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         log_level: r.one_of("log_level", &["error", "warn", "warning", "info", "debug", "trace"]),
         log_json: r.one_of("log_format", &["plain", "json"]) == "json",
         log_dir,
+        access_json: r.one_of("access_format", &["json", "plain"]) == "json",
+        access_file_bytes: r.number("access_file_bytes", 65_536, 1 << 40),
+        access_files: r.number("access_files", 1, 10_000),
+        redact_fields: r.redact_fields(),
+        metrics: r.metrics(),
         admin_username: r.text("admin_username"),
         admin_email: r.text("admin_email"),
         admin_password: r.optional("admin_password").map(Secret::new),
@@ -336,6 +351,9 @@ mod tests {
             (vec![("JWT_SECRET_KEY", "tooshort1")], "signing_key"),
             (vec![("JWT_SECRET_KEY", long), ("MEM_ENCRYPTION_KEY", long)], "encryption_key"),
             (vec![("DOORMAN_ADMIN_PASSWORD", "tiny")], "admin_password"),
+            (vec![("GATEHOUSE_REDACT_FIELDS", &*"x".repeat(99))], "redact_fields"),
+            (vec![("PROMETHEUS_TOKEN", "tooshort1")], "prometheus_token"),
+            (vec![("PROMETHEUS_IP_ALLOWLIST", "10.0.0.0/8, nowhere")], "prometheus_allowlist"),
             (vec![("ENV", "production")], "tls_in_front"),
             (vec![("ENV", "Prod")], "tls_in_front"),
             (

@@ -76,6 +76,19 @@ settings! {
     log_level "info" [same("LOG_LEVEL")] => "error, warn, info, debug or trace.";
     log_format "plain" [same("LOG_FORMAT")] => "plain or json.";
     log_dir "" [same("LOGS_DIR")] => "Folder of the log files; empty is `logs` in the data folder.";
+    access_format "json" => "Access records as json lines, or plain: one line for the eye.";
+    access_file_bytes "67108864" => "Size at which a file of access records is followed by the next, bytes.";
+    access_files "16" => "Files of access records kept; one is begun each day and at that size.";
+    redact_fields "" => "Names, separated by commas, whose values never reach a log, beside those of passwords, tokens, keys and cookies.";
+    prometheus_enabled "true" [same("PROMETHEUS_ENABLED")] => "Serves `/metrics`.";
+    prometheus_public "false" [same("PROMETHEUS_PUBLIC")] => "To everybody; else to loopback, the token and the list below.";
+    prometheus_token "" [same("PROMETHEUS_BEARER_TOKEN"), same("PROMETHEUS_TOKEN")] true
+        => "Bearer token that opens `/metrics`, at least 16 characters.";
+    prometheus_allowlist "" [same("PROMETHEUS_ALLOWLIST"), same("PROMETHEUS_IP_ALLOWLIST")]
+        => "Addresses and networks that may read `/metrics`, separated by commas.";
+    prometheus_trust_forwarded "false" [same("PROMETHEUS_TRUST_XFF")]
+        => "The last address of `X-Forwarded-For` is the reader's; else a forwarded request is never loopback's.";
+    prometheus_apis_max "200" => "APIs with series of their own, by name; the rest are `other`.";
     admin_username "admin" [same("BOOTSTRAP_ADMIN_USERNAME")] => "Name of the first administrator.";
     admin_email "admin@localhost.localdomain" [same("DOORMAN_ADMIN_EMAIL"), same("SEED_ADMIN_EMAIL")]
         => "E-mail address of the first administrator.";
@@ -169,9 +182,9 @@ pub(crate) fn document() -> String {
     for setting in SETTINGS {
         let aliases: Vec<String> = setting.aliases.iter().map(|alias| format!("`{}`", alias.name)).collect();
         let default = match (setting.secret, setting.default) {
-            (true, _) => "made".to_owned(),
-            (false, "") => "empty".to_owned(),
-            (false, text) => format!("`{text}`"),
+            (true, _) if setting.help.contains("makes one") => "made".to_owned(),
+            (_, "") => "empty".to_owned(),
+            (_, text) => format!("`{text}`"),
         };
         page.push_str(&format!(
             "| `{}` | {default} | {} | {} |\n",

@@ -116,6 +116,12 @@ impl Detail {
 }
 
 impl Bucket {
+    /// An empty one that begins at these Unix seconds.
+    #[must_use]
+    pub fn begun(at: i64) -> Self {
+        Self { at, ..Self::default() }
+    }
+
     /// Counts finished requests.
     pub(super) fn count(&mut self, records: &[AccessRecord]) {
         let mut detail = self.detail.take().unwrap_or_default();

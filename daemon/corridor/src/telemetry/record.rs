@@ -1,6 +1,7 @@
 //! One finished request, as its record has it.
 
 use crate::text::Text;
+use gatehouse_common::ops::logs::Level;
 use std::sync::Arc;
 
 /// What kind of API a call went to.
@@ -86,6 +87,16 @@ pub struct AccessRecord {
 }
 
 impl AccessRecord {
+    /// How much it matters to who reads a log.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self.status {
+            500.. => Level::Error,
+            499 | 429 => Level::Warn,
+            _ => Level::Info,
+        }
+    }
+
     /// Attempts that timed out; a call that ended so had one.
     #[must_use]
     pub fn upstream_timeouts(&self) -> u64 {

@@ -89,6 +89,7 @@ mod tests {
             name: name.into(),
             header: "x-key".into(),
             key: Secret::new("the group's".to_owned()),
+            anonymous: None,
         };
         for (name, wanted) in [("maps", "the group's"), ("ai", "own"), ("none", "the group's")] {
             let found = account_key(&accounts, &group(name));
