@@ -16,10 +16,10 @@ use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
 use gatehouse_corridor::history::History;
 use gatehouse_corridor::shutdown::Shutdown;
-use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
+use gatehouse_corridor::snapshot::{self, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
-use gatehouse_data::{ClientLimits, DataPlane, Pace, Workers};
+use gatehouse_data::{DataPlane, Workers};
 use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
@@ -113,7 +113,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let kept = listener.try_clone().context("keeping the listener")?;
     let own = control.clone();
     let mount = Arc::new(move |config: &mut actix_web::web::ServiceConfig| own.configure(config));
-    let workers = data.serve(kept, workers, client_limits(&settings), mount).await.context("serving")?;
+    let workers = data.serve(kept, workers, settings.clients, mount).await.context("serving")?;
     ops.resume();
     Ok(House {
         settings,
@@ -260,7 +260,7 @@ fn control_config(
             strict: settings.cors_strict,
         },
         localhost_bypass: settings.localhost_bypass,
-        limits: limits(settings),
+        limits: settings.gateway.clone(),
         page_size_max: settings.page_size_max,
         audit_floor: 0,
         backups: settings.data_dir.join("backups"),
@@ -281,27 +281,6 @@ pub(crate) fn reloaded(house: &House, new: &Settings) -> anyhow::Result<ControlC
     let (mut config, _) = control_config(new, keys(new)?, &house.store, ports)?;
     config.history = house.history.clone();
     Ok(config)
-}
-
-fn limits(settings: &Settings) -> GatewayLimits {
-    GatewayLimits {
-        body_bytes: settings.body_bytes_max,
-        connect_timeout_ms: settings.connect_timeout_millis,
-        read_timeout_ms: settings.read_timeout_millis,
-        idle_connections: settings.upstream_idle_connections,
-        idle_timeout_ms: settings.upstream_idle_millis,
-        in_flight: settings.in_flight_max,
-        strict_envelope: settings.strict_envelope,
-        ..GatewayLimits::default()
-    }
-}
-
-fn client_limits(settings: &Settings) -> ClientLimits {
-    ClientLimits {
-        idle: settings.client_idle,
-        head: settings.client_head,
-        pace: Pace { period: settings.client_stall, bytes: settings.client_least_bytes },
-    }
 }
 
 /// Where the store lies.

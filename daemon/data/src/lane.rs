@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use gatehouse_common::ids::RouteId;
 use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::credits::CreditBell;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_corridor::text::Text;
 use rustc_hash::FxHashMap;
@@ -54,7 +55,7 @@ impl Deref for Held {
 }
 
 /// Bounds of clients' connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {
     /// A connection that asks for nothing.
     pub idle: Duration,
@@ -62,6 +63,10 @@ pub struct ClientLimits {
     pub head: Duration,
     /// Bodies and answers: so many bytes in each period, or all there is.
     pub pace: Pace,
+    /// Connections of one address.
+    pub per_address: u64,
+    /// Every peer begins with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// What the workers share.
@@ -72,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) limits: ClientLimits,
+    pub(crate) bell: Arc<CreditBell>,
 }
 
 /// A worker's own state.
@@ -88,6 +94,9 @@ pub(crate) struct Lane {
     pub(crate) head_time: Duration,
     /// How fast clients must send bodies and take answers.
     pub(crate) pace: Pace,
+    pub(crate) proxy_protocol: bool,
+    /// By which control is asked for credits.
+    pub(crate) bell: Arc<CreditBell>,
     draining: Arc<AtomicBool>,
     prepared: Arc<ArcSwap<Prepared>>,
     cached: RefCell<Rc<Held>>,
@@ -103,7 +112,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(worker: usize, shared: Shared, local: Local) -> Self {
-        let Shared { prepared, telemetry, clock, draining, limits } = shared;
+        let Shared { prepared, telemetry, clock, draining, limits, bell } = shared;
         Self {
             worker,
             telemetry,
@@ -114,6 +123,8 @@ impl Lane {
             idle: limits.idle,
             head_time: limits.head,
             pace: limits.pace,
+            proxy_protocol: limits.proxy_protocol,
+            bell,
             draining,
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
             prepared,

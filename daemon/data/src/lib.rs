@@ -115,6 +115,7 @@ impl DataPlane {
             clock: self.clock.clone(),
             draining: Arc::clone(&self.draining),
             limits,
+            bell: Arc::clone(&self.subscriber.bell),
         };
         Workers::start(listener, workers, &shared, &mount).await
     }

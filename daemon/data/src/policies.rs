@@ -21,20 +21,16 @@
 //! - `validate`: in shape, on the collected body, before the transforms.
 
 pub(crate) mod addresses;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod anonymous;
 pub(crate) mod bandwidth;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod cache;
 pub(crate) mod compress;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod connections;
 pub(crate) mod cors;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod credits;
 pub(crate) mod external;
 pub(crate) mod forwarded;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod proxy_protocol;
 pub(crate) mod rate_limit;
 pub(crate) mod rules;

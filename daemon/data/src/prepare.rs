@@ -6,6 +6,7 @@ pub(crate) mod server;
 pub(crate) mod who;
 
 use crate::policies::addresses::Addresses;
+use crate::policies::anonymous::Allowance;
 use crate::policies::forwarded::Proxies;
 use crate::policies::rules::Rules;
 use crate::policies::shed::Shares;
@@ -44,6 +45,8 @@ pub(crate) struct Prepared {
     pub(crate) platform: Arc<Addresses>,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) rules: Arc<Rules>,
+    /// What anonymous addresses may spend, by credit group; of groups that some API names for them.
+    pub(crate) allowances: Table<Allowance>,
     /// How many APIs have each priority, and what of the gateway's bound each may fill.
     priorities: [usize; 10],
     pub(crate) shares: Shares,
@@ -130,6 +133,7 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
         platform: Arc::clone(&before.platform),
         proxies: Arc::clone(&before.proxies),
         rules: Arc::clone(&before.rules),
+        allowances: before.allowances.clone(),
         priorities: before.priorities,
         shares: before.shares.clone(),
     };
@@ -147,6 +151,7 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
     prepared.consumers_of(old, snapshot);
     prepared.routings_of(old, snapshot);
     prepared.identity_of(old, snapshot);
+    prepared.allowances_of(old, snapshot);
     if !Arc::ptr_eq(&old.security, &snapshot.security) {
         prepared.platform = Addresses::platform(&snapshot.security).map(Arc::new).unwrap_or_default();
         let proxies = Proxies::compile(&snapshot.security.trusted_proxies);
@@ -254,6 +259,26 @@ impl Prepared {
                         self.routings.insert(key.as_str().into(), Arc::new(targets));
                     }
                 }
+            }
+        }
+    }
+
+    fn allowances_of(&mut self, old: &Snapshot, snapshot: &Snapshot) {
+        let names = |(_, api): (&String, &Arc<Api>)| api.anonymous_credit_group.is_some();
+        let groups = old.credit_groups.ptr_eq(&snapshot.credit_groups);
+        let anew = old.counters != snapshot.counters;
+        if groups && !anew && !changed(&old.apis, &snapshot.apis).any(names) {
+            return;
+        }
+        let before = if anew { Table::default() } else { std::mem::take(&mut self.allowances) };
+        self.allowances = Table::default();
+        for name in snapshot.apis.values().filter_map(|api| api.anonymous_credit_group.as_ref()) {
+            let rate = snapshot.credit_groups.get(name).and_then(|group| group.anonymous);
+            let Some(rate) = rate.filter(|_| self.allowances.get(name.as_str()).is_none()) else { continue };
+            let known = before.get(name.as_str()).filter(|known| known.continues(rate)).cloned();
+            let made = || Allowance::compile("credit_tiers", rate).map(Arc::new).ok();
+            if let Some(allowance) = known.or_else(made) {
+                self.allowances.insert(name.as_str().into(), allowance);
             }
         }
     }

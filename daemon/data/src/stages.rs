@@ -6,6 +6,7 @@ pub(crate) mod authorize;
 pub(crate) mod exchange;
 pub(crate) mod forward;
 pub(crate) mod identify;
+pub(crate) mod pay;
 pub(crate) mod record;
 pub(crate) mod reply;
 pub(crate) mod route;

@@ -50,9 +50,10 @@ impl Workers {
             started.await.map_err(|_| std::io::Error::other("a worker ended"))??;
             lanes.push(sender);
         }
-        let (runtime, telemetry, paused) = (runtime()?, Arc::clone(&shared.telemetry), pause.clone());
+        let (runtime, paused) = (runtime()?, pause.clone());
+        let counted = (Arc::clone(&shared.telemetry), shared.limits.per_address);
         let run = move || {
-            if let Err(error) = runtime.block_on(accept(listener, lanes, paused, telemetry)) {
+            if let Err(error) = runtime.block_on(accept(listener, lanes, paused, counted)) {
                 tracing::error!(target: "listener", %error, "no more connections are accepted");
             }
         };
@@ -104,7 +105,7 @@ async fn serve(
             () = stop.cancelled() => return,
             accepted = connections.recv() => accepted,
         };
-        let Some(Accepted { stream, peer, counted }) = accepted else {
+        let Some(Accepted { stream, peer, counted, place }) = accepted else {
             // Paused: what is open goes on.
             stop.cancelled().await;
             return;
@@ -113,7 +114,7 @@ async fn serve(
         match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => drop(tokio::task::spawn_local(async move {
                 connection::serve(lane, stream, peer).await;
-                drop(counted);
+                drop((counted, place));
             })),
             Err(error) => tracing::warn!(target: "listener", %error, "a connection cannot be watched"),
         }

@@ -5,6 +5,8 @@ use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
 use gatehouse_control::MetricsAccess;
+use gatehouse_corridor::snapshot::GatewayLimits;
+use gatehouse_data::ClientLimits;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -56,17 +58,9 @@ pub(crate) struct Settings {
     pub(crate) cors_strict: bool,
     /// `None`: nothing says, so the platform's own settings do.
     pub(crate) localhost_bypass: Option<bool>,
-    pub(crate) body_bytes_max: u64,
-    pub(crate) connect_timeout_millis: u64,
-    pub(crate) read_timeout_millis: u64,
-    pub(crate) upstream_idle_connections: usize,
-    pub(crate) upstream_idle_millis: u64,
-    pub(crate) in_flight_max: u64,
     pub(crate) drain: Duration,
-    pub(crate) client_idle: Duration,
-    pub(crate) client_head: Duration,
-    pub(crate) client_stall: Duration,
-    pub(crate) client_least_bytes: u64,
+    pub(crate) clients: ClientLimits,
+    pub(crate) gateway: GatewayLimits,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
 }
@@ -91,10 +85,7 @@ impl Settings {
             ("argon2", self.argon2 != new.argon2),
             ("hash_threads", self.hash_threads != new.hash_threads),
             ("drain_secs", self.drain != new.drain),
-            ("client_idle_secs", self.client_idle != new.client_idle),
-            ("client_head_secs", self.client_head != new.client_head),
-            ("client_stall_secs", self.client_stall != new.client_stall),
-            ("client_least_bytes", self.client_least_bytes != new.client_least_bytes),
+            ("client_*, proxy_protocol", self.clients != new.clients),
             ("store_backend", self.store_backend != new.store_backend),
         ];
         differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
@@ -254,17 +245,9 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         allow_credentials: r.flag("allow_credentials"),
         cors_strict: r.flag("cors_strict"),
         localhost_bypass: r.optional("localhost_bypass").map(|_| r.flag("localhost_bypass")),
-        body_bytes_max: r.number("body_bytes_max", 1, 1 << 40),
-        connect_timeout_millis: r.number("connect_timeout_millis", 1, 600_000),
-        read_timeout_millis: r.number("read_timeout_millis", 1, 86_400_000),
-        upstream_idle_connections: r.number("upstream_idle_connections", 0, 100_000),
-        upstream_idle_millis: r.number("upstream_idle_millis", 1, 86_400_000),
-        in_flight_max: r.number("in_flight_max", 1, 10_000_000),
         drain: Duration::from_secs(r.number("drain_secs", 0, 86_400)),
-        client_idle: Duration::from_secs(r.number("client_idle_secs", 1, 86_400)),
-        client_head: Duration::from_secs(r.number("client_head_secs", 1, 3_600)),
-        client_stall: Duration::from_secs(r.number("client_stall_secs", 1, 3_600)),
-        client_least_bytes: r.number("client_least_bytes", 1, 1 << 30),
+        clients: r.clients(),
+        gateway: r.gateway(),
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
         data_dir,
         file,

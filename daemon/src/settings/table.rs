@@ -147,6 +147,29 @@ settings! {
         => "Idle connections kept per worker and upstream.";
     upstream_idle_millis "30000" [with("HTTP_KEEPALIVE_EXPIRY", Convert::SecondsToMillis)]
         => "Longest life of an idle upstream connection, milliseconds.";
+    strict_options "false" [same("STRICT_OPTIONS_405")]
+        => "OPTIONS of a path that no endpoint has is answered with 405 instead of 204.";
+    skip_tiers "false" [same("SKIP_TIER_RATE_LIMIT")] => "Limits of tiers do not count.";
+    breaker "true" [same("CIRCUIT_BREAKER_ENABLED")] => "An upstream server that fails is left alone for a while.";
+    breaker_failures "5" [same("CIRCUIT_BREAKER_THRESHOLD")] => "Failures in a row after which that begins.";
+    breaker_open_millis "30000" [with("CIRCUIT_BREAKER_TIMEOUT", Convert::SecondsToMillis)]
+        => "How long until one call may try it again, milliseconds.";
+    retry_base_millis "250" [with("HTTP_RETRY_BASE_DELAY", Convert::SecondsToMillis)]
+        => "Longest delay before the first retry; it doubles with each, milliseconds.";
+    retry_most_millis "2000" [with("HTTP_RETRY_MAX_DELAY", Convert::SecondsToMillis)]
+        => "Longest delay before any retry, milliseconds.";
+    compression "true" [same("COMPRESSION_ENABLED")]
+        => "Answers are compressed for clients that take it, where the API does not say.";
+    compression_level "1" [same("COMPRESSION_LEVEL")] => "1 (quick) to 9 (small).";
+    compression_least_bytes "500" [same("COMPRESSION_MINIMUM_SIZE")] => "Shorter bodies stay as they are, bytes.";
+    cache_bytes "67108864" => "Memory of the response cache over all workers, bytes.";
+    trace "false" => "Begins a trace (W3C trace context) for calls that bring none; one that is brought goes on in any case.";
+    websockets "false" [same("WEBSOCKETS_ENABLED")]
+        => "Calls of every API may switch to WebSocket, not only those of APIs that say so.";
+    client_connections_max "2048"
+        => "Connections of one client address (IPv6: of one /64) at the same time; further ones are closed.";
+    proxy_protocol "false"
+        => "Every peer begins with a PROXY header (version 1 or 2) that names the client; only behind a balancer that does.";
     in_flight_max "4096" => "Requests in flight before new ones get 503.";
     client_idle_secs "75" => "A client's connection that asks for nothing is closed after so long, seconds.";
     client_head_secs "10" => "Longest time from the first byte of a request's head to its last, seconds.";

@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use crate::http1::ends;
 use crate::lane::Lane;
 use crate::pipeline;
+use crate::policies::proxy_protocol::{self, Parsed};
 use crate::rescue::{Told, rescue};
 use crate::stages::record::Record;
 use bytes::Buf as _;
@@ -34,6 +35,9 @@ enum Next {
 pub(crate) async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
     let mut client = Client::new(stream, peer, lane.pace, &lane.deadlines);
     let mut head = Head::default();
+    if lane.proxy_protocol && !introduced(&mut client, &lane).await {
+        return;
+    }
     loop {
         let failure = match next(&mut client, &mut head, &lane).await {
             Next::Head => {
@@ -54,6 +58,35 @@ pub(crate) async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
         client.linger(&lane, LINGER).await;
         return;
     }
+}
+
+/// Reads who the peer speaks for. False: it did not say so in time, and who it is then nobody knows.
+async fn introduced(client: &mut Client, lane: &Rc<Lane>) -> bool {
+    let mut deadline = lane.deadlines.at(Instant::now() + lane.head_time);
+    std::future::poll_fn(|context| {
+        loop {
+            match client.poll_more(lane, context) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(false),
+                Poll::Pending if deadline.passed(context) => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
+            match proxy_protocol::parse(client.input()) {
+                Ok(Parsed::More) if client.input().len() < proxy_protocol::MOST_BYTES => {}
+                Ok(Parsed::Head(length, named)) => {
+                    client.input().advance(length);
+                    client.peer = named.unwrap_or(client.peer);
+                    return Poll::Ready(true);
+                }
+                Ok(Parsed::More) => return Poll::Ready(false),
+                Err(error) => {
+                    tracing::debug!(target: "listener", peer = %client.peer, error, "closed");
+                    return Poll::Ready(false);
+                }
+            }
+        }
+    })
+    .await
 }
 
 /// Answers what is no request; it gets an id and a record all the same.

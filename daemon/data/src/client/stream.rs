@@ -33,7 +33,7 @@ pub(crate) enum BodyError {
 }
 
 /// How fast the other side must be: within each period so many bytes, or all that there is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// A period.
     pub period: Duration,

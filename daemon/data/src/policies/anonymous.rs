@@ -43,6 +43,7 @@ impl Allowance {
     }
 
     /// What is left to an address.
+    #[cfg(test)]
     pub(crate) fn left(&self, client: IpAddr, now_ms: i64) -> u64 {
         self.rate.limit.saturating_sub(self.table.used(self.table.mark(owner(client)), now_ms))
     }

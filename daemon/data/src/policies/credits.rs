@@ -40,7 +40,7 @@ pub(crate) fn key<'a>(group: &'a CreditGroup, account: Option<&'a Account>) -> (
 pub(crate) fn take(credit: &Credit, ring: impl FnOnce()) -> Option<Payment> {
     match credit.take() {
         Spent::Paid => {
-            if credit.left() < LOW && credit.want() {
+            if credit.left() < LOW {
                 ring();
             }
             Some(Payment::Paid)
@@ -61,9 +61,7 @@ pub(crate) async fn wait(credit: &Credit, ring: impl Fn()) -> Payment {
         if let Some(payment) = take(credit, &ring) {
             return payment;
         }
-        if credit.want() {
-            ring();
-        }
+        ring();
         if timeout_at(deadline, filled).await.is_err() {
             return take(credit, &ring).unwrap_or(Payment::Late);
         }

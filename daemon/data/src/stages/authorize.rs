@@ -8,7 +8,8 @@ use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::policies::rules::Caller;
 use crate::policies::tier::{self, Limits};
-use crate::policies::{bandwidth, throttle};
+use crate::policies::{anonymous, bandwidth, throttle};
+use crate::prepare::route::Access;
 use crate::prepare::who::Who;
 use crate::stages::record::Record;
 use std::future::poll_fn;
@@ -23,6 +24,9 @@ pub(crate) async fn authorize<'a>(
 ) -> Result<Call<'a, Allowed<'a>>, Failure> {
     let Some(who) = call.stage.who.clone() else {
         rules(&call)?;
+        if call.stage.routed.route.access == Access::Anonymous {
+            record.access.consumer = anonymous::name(call.stage.routed.client);
+        }
         return Ok(call.on(Allowed));
     };
     record.known(&who);

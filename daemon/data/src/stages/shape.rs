@@ -11,6 +11,7 @@ use crate::policies::transform::{Transform, is_json};
 use crate::prepare::route::Route;
 use crate::prepare::server::{Server, Targets};
 use crate::stages::admit::body_bytes;
+use crate::stages::pay::{Key, pay};
 use crate::stages::record::Record;
 use crate::upstream::upload::Source;
 use bytes::Bytes;
@@ -74,8 +75,9 @@ pub(crate) async fn shape<'a>(
     }
     client.allow(body_bytes(call.prepared, route));
     let source = source(call, client, record).await?;
+    let paid = pay(call).await?; // behind all that may refuse
     let mut fields = call.lane.buffer();
-    pass(call, record, &mut fields)?;
+    pass(call, record, paid, &mut fields)?;
     framing(call.head, &source, &mut fields);
     let query = call.head.query();
     let changed = route.request.as_ref().and_then(|transform| transform.query(query.unwrap_or_default()));
@@ -174,13 +176,24 @@ fn framing(head: &Head, source: &Source, into: &mut Vec<u8>) {
 }
 
 /// The client's fields that pass, and the gateway's. The parser let no line end into a name or a value.
-fn pass(call: &Call<'_, Allowed<'_>>, record: &mut Record<'_>, into: &mut Vec<u8>) -> Result<(), Failure> {
+fn pass(
+    call: &Call<'_, Allowed<'_>>,
+    record: &mut Record<'_>,
+    paid: Option<Key<'_>>,
+    into: &mut Vec<u8>,
+) -> Result<(), Failure> {
     let (head, known) = (call.head, &call.stage.0);
     let route = known.routed.route;
-    let passing = head.fields().filter(|(name, text, _)| passes(*name, text, route) && !head.ends(text));
+    let key = paid.map_or("", |(name, _)| name);
+    let passing = head.fields().filter(|(name, text, _)| {
+        passes(*name, text, route) && !head.ends(text) && !text.eq_ignore_ascii_case(key.as_bytes())
+    });
     match route.request.as_ref().filter(|transform| transform.changes_headers()) {
         None => passing.for_each(|(_, name, value)| field(into, name, value)),
         Some(transform) => changed(transform, passing.map(|(_, name, value)| (name, value)), into),
+    }
+    if let Some((name, key)) = paid {
+        field(into, name.as_bytes(), key.expose().as_bytes());
     }
     if let Some(swap) = &route.api.authorization_swap {
         let given = head.named(swap).filter(|value| !value.is_empty());
