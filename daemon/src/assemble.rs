@@ -68,7 +68,8 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         private_folder(folder)?;
     }
     let clock = Clock::System;
-    let redactor = Redactor::new(&settings.redact_fields).context("redact_fields")?;
+    let names = settings.redact_fields.iter().map(String::as_str);
+    let redactor = Redactor::new(names).map_err(|why| anyhow!("redact_fields: {why}"))?;
     let (log_filter, log) = logging::start(&settings, LogRing::new(clock.clone(), redactor.clone()))?;
     let shutdown = Shutdown::new(settings.drain);
     let tasks = TaskGroup::new("house");

@@ -11,7 +11,7 @@ const TOKEN_CHARS: usize = 16;
 impl Reader<'_> {
     pub(super) fn redact_fields(&mut self) -> Vec<String> {
         let names = self.list("redact_fields");
-        if let Err(why) = Redactor::new(&names) {
+        if let Err(why) = Redactor::new(names.iter().map(String::as_str)) {
             self.problem("redact_fields", why);
         }
         names

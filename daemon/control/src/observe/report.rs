@@ -84,11 +84,12 @@ fn statuses(detail: &Detail) -> Map<String, Value> {
 pub(crate) fn metrics(history: &History, asked: Asked, now_ms: i64) -> Value {
     let Asked { range, by_day, descending } = asked;
     let from = range.sums.begin(now_ms.div_euclid(1_000) - range.secs);
-    let (sum, detail) = summed(&history.between(from, i64::MAX, range.sums));
-    let mut series = if by_day {
-        days(&history.between(from, i64::MAX, range.sums))
-    } else {
-        history.between(from, i64::MAX, range.points)
+    let sums = history.between(from, i64::MAX, range.sums);
+    let (sum, detail) = summed(&sums);
+    let mut series = match by_day {
+        true => days(&sums),
+        false if range.points == range.sums => sums,
+        false => history.between(from, i64::MAX, range.points),
     };
     if descending {
         series.reverse();
