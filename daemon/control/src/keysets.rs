@@ -11,7 +11,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,8 @@ const AGAIN_MS: i64 = 15_000;
 const ANSWER: Duration = Duration::from_secs(10);
 /// Largest answer.
 const ANSWER_BYTES: usize = 262_144;
+/// Keys of one issuer.
+const KEYS: usize = 64;
 /// Issuers asked at the same time.
 const AT_ONCE: usize = 4;
 
@@ -63,11 +66,19 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// What is a JWKS with at least one key, and nothing else.
+/// What is a JWKS with at least one key of a known kind; others are passed over (RFC 7517 5).
 fn checked(body: &[u8]) -> Result<Arc<str>, String> {
-    let set: JwkSet = serde_json::from_slice(body).map_err(|error| format!("expected a JWKS: {error}"))?;
-    if set.keys.is_empty() {
-        return Err("expected a JWKS with at least one key".to_owned());
+    let set: Value = serde_json::from_slice(body).map_err(|error| format!("expected a JWKS: {error}"))?;
+    let keys = set.get("keys").and_then(Value::as_array).ok_or("expected a JWKS with a list of keys")?;
+    if keys.len() > KEYS {
+        return Err(format!("expected a JWKS with at most {KEYS} keys"));
+    }
+    let known = |key: &Value| {
+        let key = serde_json::from_value::<Jwk>(key.clone());
+        key.is_ok_and(|key| !matches!(key.algorithm, AlgorithmParameters::Other(_)))
+    };
+    if !keys.iter().any(known) {
+        return Err("expected a JWKS with at least one key of a known kind".to_owned());
     }
     let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
     Ok(text.into())
@@ -147,6 +158,9 @@ mod tests {
             ("302 Found", String::new(), false),
             ("200 OK", "{}".to_owned(), false),
             ("200 OK", r#"{"keys":[]}"#.to_owned(), false),
+            ("200 OK", r#"{"keys":[{"kid":"a"}]}"#.to_owned(), false),
+            ("200 OK", SET.replace("[{", r#"[{"kid":"b"},{"#), true),
+            ("200 OK", format!(r#"{{"keys":[{}]}}"#, vec![r#"{"kty":"oct","k":"a"}"#; 65].join(",")), false),
             ("200 OK", "x".repeat(ANSWER_BYTES + 1), false),
         ];
         let fetcher = Fetcher::new().unwrap();

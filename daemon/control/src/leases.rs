@@ -20,8 +20,8 @@ pub(crate) const GROUPS: &str = "users_credits";
 /// Field of an account.
 const AVAILABLE: &str = "available_credits";
 
-/// The first block, and the smallest one after that.
-const FIRST_BLOCK: u64 = 16;
+/// The first block, and the smallest one after that; twice what workers ask for more at.
+const FIRST_BLOCK: u64 = 64;
 /// The largest: what a crash loses of an account at most.
 pub(crate) const LARGEST_BLOCK: u64 = 1_024;
 /// Never more of an account at once than this part of it.
@@ -36,6 +36,8 @@ const LATE_MS: i64 = 10_000;
 struct Cell {
     credit: Arc<Credit>,
     block: u64,
+    /// What it held after the last fill.
+    filled: u64,
     leased_ms: i64,
 }
 
@@ -61,7 +63,7 @@ impl Cells {
         let made = || {
             let credit = Arc::new(Credit::default());
             credit.fill(0, available == 0);
-            Cell { credit, block: FIRST_BLOCK, leased_ms: 0 }
+            Cell { credit, block: FIRST_BLOCK, filled: 0, leased_ms: 0 }
         };
         Arc::clone(&cells.entry(group.to_owned()).or_insert_with(made).credit)
     }
@@ -92,7 +94,8 @@ impl Cells {
             cell.leased_ms = now_ms;
             (cell.block, cell.credit.left())
         });
-        block.min((available / PART).max(1)).saturating_sub(left).min(available)
+        let whole = block.min((available.saturating_add(left) / PART).max(1));
+        whole.saturating_sub(left).min(available)
     }
 
     /// Every account whose block is wanted.
@@ -103,6 +106,13 @@ impl Cells {
             wanted.map(|(group, _)| Wish { consumer: ConsumerId::from(user.as_str()), group: group.clone() })
         });
         wishes.collect()
+    }
+
+    /// Whether more than half of the last block is there yet, so that nothing need be leased.
+    pub(crate) fn plenty(&self, wish: &Wish) -> bool {
+        let cells = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let cell = cells.get(wish.consumer.as_str()).and_then(|groups| groups.get(&wish.group));
+        cell.is_some_and(|cell| cell.credit.left() * 2 > cell.filled.max(1))
     }
 
     /// Lets those who waited ask again: what they wanted could not be leased now.
@@ -120,6 +130,7 @@ impl Cells {
             match effect {
                 Effect::Fill { wish, block, dry } => {
                     self.of(wish.consumer.as_str(), &wish.group, *block).fill(*block, *dry);
+                    self.filled(wish);
                 }
                 Effect::Settle { user, group, dry } => {
                     if let Some(credit) = self.find(user, group) {
@@ -129,6 +140,14 @@ impl Cells {
                     }
                 }
             }
+        }
+    }
+
+    fn filled(&self, wish: &Wish) {
+        let mut cells = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let cell = cells.get_mut(wish.consumer.as_str()).and_then(|groups| groups.get_mut(&wish.group));
+        if let Some(cell) = cell {
+            cell.filled = cell.credit.left();
         }
     }
 

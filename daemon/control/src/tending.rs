@@ -63,6 +63,11 @@ async fn lend(control: &Inner) {
         Heard::Wishes(wishes) => wishes,
         Heard::All => changes.cells.wanted(),
     };
+    let (early, wishes): (Vec<_>, Vec<_>) = wishes.into_iter().partition(|wish| changes.cells.plenty(wish));
+    changes.cells.release(&early);
+    if wishes.is_empty() {
+        return;
+    }
     let (cells, asked) = (Arc::clone(&changes.cells), wishes.clone());
     let leased = changes.quietly(move |state: &State| Ok(leases::lease(state, &cells, &asked, now_ms))).await;
     if let Err(problem) = leased {

@@ -52,10 +52,14 @@ impl CreditBell {
     /// Asks for a block, unless that was done since the last one or there is nothing more to have. May be rung before
     /// the block is empty, so that no call has to wait. Never blocks.
     pub fn ring(&self, consumer: &ConsumerId, account: &Account) {
-        if !account.credit.want() {
-            return;
+        if account.credit.want() {
+            self.wish(consumer, &account.group);
         }
-        let wish = Wish { consumer: consumer.clone(), group: account.group.clone() };
+    }
+
+    /// As [`CreditBell::ring`], for whoever has been told `true` by `Credit::want`. Never blocks.
+    pub fn wish(&self, consumer: &ConsumerId, group: &str) {
+        let wish = Wish { consumer: consumer.clone(), group: group.to_owned() };
         if self.wishes.push(wish).is_err() {
             self.overflown.store(true, Ordering::Release);
         }

@@ -206,7 +206,7 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         attributes(&changes)?;
         let power = (caller.is_admin(), caller.may("manage_users"));
         let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
-        // Older clients send every field, and null for what they have nothing to say about.
+        // Older clients send every field; a null where nothing stands asks for nothing.
         changes.retain(|field, value| !schema::idle(&body, old, field, value));
         allowed(state, &name, old, &changes, power)?;
         let mut row = Row::clone(old);

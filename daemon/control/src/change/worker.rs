@@ -142,9 +142,11 @@ impl Worker {
     /// Whether it is on the disk.
     fn commit(&mut self, group: Group) -> bool {
         let Group { state, mut batch, waiting, mut effects } = group;
+        // That an account is empty is nothing to be written.
+        let nothing = batch.ops.is_empty() && state.revision == self.shared.load().revision;
         batch.put("meta", REVISION_KEY, state.revision.to_string().into_bytes());
         batch.put("meta", AUDIT_KEY, state.audit.to_string().into_bytes());
-        let outcome = self.store.commit(batch);
+        let outcome = if nothing { Ok(()) } else { self.store.commit(batch) };
         if matches!(outcome, Err(StoreError::Io(_) | StoreError::Corrupt { .. })) && self.reread() {
             // No block that may not have been leased, and none beside a number that may say all.
             effects.retain(|effect| matches!(effect, Effect::Settle { .. }));

@@ -137,9 +137,9 @@ fn blocks_grow_while_they_are_asked_for_soon() {
         world.commit(&draft);
         before - world.on_disk()
     };
-    let pauses = [0, 10, 10, 5_000, 20_000, 10, 10, 10, 10, 10, 10, 10, 10];
+    let pauses = [0, 10, 10, 5_000, 20_000, 10, 10, 10, 10, 10];
     let blocks: Vec<u64> = pauses.into_iter().map(&mut leased).collect();
-    assert_eq!(blocks, [16, 32, 64, 64, 32, 64, 128, 256, 512, 1_024, 1_024, 1_024, 1_024]);
+    assert_eq!(blocks, [64, 128, 256, 256, 128, 256, 512, 1_024, 1_024, 1_024]);
 }
 
 #[test]
@@ -151,6 +151,10 @@ fn of_a_small_account_little_is_leased() {
     assert_eq!((world.on_disk(), world.cells.left("ana", "gold")), (35, 5));
     let draft = lease(&world.disk, &world.cells, &[wish()], world.now_ms);
     assert!(draft.rows.is_empty(), "a block is not leased on top of one");
+    assert!(world.cells.plenty(&wish()));
+    let cell = world.cells.of("ana", "gold", 0);
+    assert_eq!([cell.take(), cell.take(), cell.take()], [Spent::Paid; 3]);
+    assert!(!world.cells.plenty(&wish()), "two of five are left");
 }
 
 /// The real change thread and store, workers that take as the data plane does, an administrator who gives meanwhile.
