@@ -107,6 +107,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let control = Control::start(config, store.clone(), publisher).await.map_err(told)?;
     let (door, commands) = ControlHandle::door();
     control.serve(commands, &tasks);
+    control.housekeeping(&tasks);
     let ports = OpsPorts {
         control: door,
         telemetry: Arc::clone(&telemetry),

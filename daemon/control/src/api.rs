@@ -1,15 +1,18 @@
 //! THE LIST of management resources: one line each.
 
 pub(crate) mod apis;
+pub(crate) mod assignments;
 pub(crate) mod authorization;
 pub(crate) mod endpoints;
 pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod lists;
+pub(crate) mod query;
 pub(crate) mod registration;
 pub(crate) mod roles;
 pub(crate) mod subscriptions;
+pub(crate) mod tiers;
 pub(crate) mod users;
 
 use crate::Inner;
@@ -37,6 +40,8 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(roles::routes)
             .configure(groups::routes)
             .configure(subscriptions::routes)
+            .configure(assignments::routes)
+            .configure(tiers::routes)
             .configure(health::platform)
             .default_service(web::to(unknown)),
     );

@@ -7,6 +7,7 @@ mod commands;
 mod compile;
 mod config;
 mod envelope;
+mod housekeeping;
 mod schema;
 mod session;
 mod state;

@@ -3,10 +3,15 @@
 pub(crate) mod backups;
 pub(crate) mod bootstrap;
 pub(crate) mod entities;
+pub(crate) mod leaving;
 pub(crate) mod passwords;
+pub(crate) mod permits;
 pub(crate) mod restoring;
 pub(crate) mod revocation;
 pub(crate) mod roles;
 pub(crate) mod sessions;
 pub(crate) mod stored;
+pub(crate) mod tiers;
+pub(crate) mod times;
 pub(crate) mod tokens;
+pub(crate) mod turns;

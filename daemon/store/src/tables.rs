@@ -18,6 +18,7 @@ const fn table(name: &'static str, archived: bool) -> Table {
 /// Every table.
 pub const TABLES: &[Table] = &[
     table("apis", true),
+    table("assignments", true),
     table("endpoints", true),
     table("groups", true),
     table("keys", true),
@@ -27,6 +28,7 @@ pub const TABLES: &[Table] = &[
     table("roles", true),
     table("sessions", true),
     table("subscriptions", true),
+    table("tiers", true),
     table("users", true),
 ];
 

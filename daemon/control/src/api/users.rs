@@ -6,6 +6,7 @@ use crate::envelope::Reply;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::leaving;
 use crate::subjects::passwords;
 use crate::subjects::roles::{self, is_admin};
 use crate::subjects::sessions::revoked_row;
@@ -287,6 +288,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
         let draft = keys.fold(draft, |draft, (id, _)| {
             draft.delete("keys", id.clone()).put("revoked", id.clone(), revoked_row(i64::MAX))
         });
+        let draft = leaving::user(state, &name, draft);
         Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
     };
     control.changes.submit(caller.actor(), make).await?;

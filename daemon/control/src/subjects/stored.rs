@@ -4,6 +4,7 @@
 use crate::api::{apis, endpoints, groups, roles, users};
 use crate::schema;
 use crate::state::{Fields as _, Row};
+use crate::subjects::tiers;
 use gatehouse_common::problem::{Code, Problem};
 use serde_json::Value;
 
@@ -26,6 +27,8 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
         "users" => (schema::stored(users::FIELDS, row), row.text("username").to_owned()),
         "groups" => (schema::stored(groups::FIELDS, row), row.text("group_name").to_owned()),
         "roles" => (schema::stored(&roles::fields(), row), row.text("role_name").to_owned()),
+        "tiers" => (schema::stored(tiers::FIELDS, row), row.text("tier_id").to_owned()),
+        "assignments" => (schema::stored(tiers::ASSIGNMENT, row), row.text("user_id").to_owned()),
         "keys" => (texts(row, &["username", "prefix", "hash"]), key.to_owned()),
         "subscriptions" => (list(row, "apis"), key.to_owned()),
         _ => (Ok(()), key.to_owned()),
