@@ -140,3 +140,89 @@ fn assignments_take_turns_by_time() {
     );
     assert_eq!(now("eva"), "free");
 }
+
+#[test]
+fn rules_are_made_found_switched_and_removed() {
+    let (_folder, daemon, root, eva) = house();
+    let call = |method: &str, path: &str, body: Option<Value>| {
+        daemon.call(method, &format!("/platform/rate-limits{path}"), &root, body).unwrap()
+    };
+    let rule = json!({"rule_id": "r1", "rule_type": "per_user", "time_window": "minute", "limit": 5,
+                      "target_identifier": "eva", "description": "Eva's"});
+    assert_eq!(daemon.call("POST", "/platform/rate-limits/", "", Some(rule.clone())).unwrap().0, 401);
+    assert_eq!(daemon.call("POST", "/platform/rate-limits/", &eva, Some(rule.clone())).unwrap().0, 403);
+    assert_eq!(call("POST", "/", Some(rule.clone())).0, 201);
+    assert_eq!(call("POST", "/", Some(rule.clone())).0, 400, "a duplicate");
+    let mut aimless = rule.clone();
+    aimless["target_identifier"] = Value::Null;
+    let (status, answer) = call("POST", "/", Some(aimless));
+    assert!(
+        answer["detail"]["errors"][0].as_str().unwrap().starts_with("target_identifier"),
+        "{status} {answer}"
+    );
+    let (status, answer) = call("PUT", "/r1", Some(json!({"time_window": "fortnight"})));
+    assert!(status == 400 && answer.to_string().contains("time_window"), "{answer}");
+    let (status, copy) = call("POST", "/r1/duplicate", Some(json!({"new_rule_id": "r2"})));
+    assert_eq!((status, &copy["rule_id"], &copy["limit"]), (201, &json!("r2"), &json!(5)));
+    assert_eq!(call("POST", "/r2/disable", None).1["enabled"], false);
+    assert_eq!(call("GET", "/?enabled_only=true", None).1.as_array().unwrap().len(), 1);
+    assert_eq!(call("GET", "/search?q=EVA", None).1.as_array().unwrap().len(), 2);
+    let (_, summary) = call("GET", "/statistics/summary", None);
+    let wanted =
+        json!({"total_rules": 2, "enabled_rules": 1, "disabled_rules": 1, "rules_by_type": {"per_user": 2}});
+    assert_eq!(summary, wanted);
+    let (status, own) = daemon.call("GET", "/platform/rate-limits/status", &eva, None).unwrap();
+    assert_eq!((status, &own["applicable_rules"][0]["rule_id"]), (200, &json!("r1")));
+    assert_eq!(call("GET", "/status", None).1["applicable_rules"], json!([]));
+    assert_eq!(
+        call("POST", "/bulk/enable", Some(json!({"rule_ids": ["r1", "r2", "no"]}))).1["enabled_count"],
+        2
+    );
+    assert_eq!(call("DELETE", "/r1", None).1, json!({"deleted": true, "rule_id": "r1"}));
+    assert_eq!(call("POST", "/bulk/delete", Some(json!({"rule_ids": ["r1", "r2"]}))).1["deleted_count"], 1);
+    assert_eq!(call("GET", "/r2", None).0, 404);
+}
+
+#[test]
+fn what_a_body_must_be_is_kept_by_the_endpoints_id() {
+    let (_folder, daemon, root, eva) = house();
+    let call = |method: &str, path: &str, body: Option<Value>| {
+        daemon.call(method, &format!("/platform{path}"), &root, body).unwrap()
+    };
+    let api = json!({"api_name": "shop", "api_version": "v1", "api_servers": ["http://127.0.0.1:9"]});
+    assert_eq!(call("POST", "/api", Some(api)).0, 201);
+    let endpoint = json!({"api_name": "shop", "api_version": "v1", "endpoint_method": "POST", "endpoint_uri": "/order",
+                          "endpoint_description": "test"});
+    assert_eq!(call("POST", "/endpoint", Some(endpoint)).0, 201);
+    let (_, endpoint) = call("GET", "/endpoint/POST/shop/v1/order", None);
+    let id = endpoint["endpoint_id"].as_str().unwrap();
+    let path = format!("/endpoint/endpoint/validation/{id}");
+    let rules = json!({"validation_schema": {"qty": {"required": true, "type": "number", "min": 1}}});
+    let body = json!({"endpoint_id": id, "validation_enabled": true, "validation_schema": rules});
+    let code =
+        |answer: (u16, Value)| (answer.0, answer.1["error_code"].as_str().unwrap_or_default().to_owned());
+    let long = "/endpoint/endpoint/validation";
+    let refused = daemon.call("POST", &format!("/platform{long}"), &eva, Some(body.clone())).unwrap();
+    assert_eq!(code(refused), (403, "END013".to_owned()));
+    assert_eq!(
+        code(call("POST", long, Some(json!({"validation_schema": rules})))),
+        (400, "END013".to_owned())
+    );
+    assert_eq!(code(call("POST", long, Some(json!({"endpoint_id": id})))), (400, "END014".to_owned()));
+    let nowhere = json!({"endpoint_id": "none", "validation_schema": rules});
+    assert_eq!(code(call("POST", long, Some(nowhere))), (400, "END015".to_owned()));
+    let bad = json!({"endpoint_id": id, "validation_schema": {"qty": {"type": "int"}}});
+    let (status, answer) = call("POST", long, Some(bad));
+    assert!(status == 422 && answer["error_message"].as_str().unwrap().contains("qty: type"), "{answer}");
+    assert_eq!(call("POST", "/endpoint/validation", Some(body.clone())).0, 201);
+    assert_eq!(code(call("POST", long, Some(body))), (400, "END017".to_owned()));
+    assert_eq!(call("GET", &path, None).1["validation_schema"], rules);
+    let schema = json!({"json_schema": {"type": "object", "required": ["qty"]}});
+    assert_eq!(call("PUT", &path, Some(schema.clone())).0, 200);
+    let (_, now) = call("GET", &path, None);
+    assert_eq!((&now["json_schema"], &now["validation_schema"]), (&schema["json_schema"], &Value::Null));
+    let remote = json!({"json_schema": {"$ref": "http://127.0.0.1:9/x"}});
+    assert_eq!(call("PUT", &path, Some(remote)).0, 422);
+    assert_eq!(call("DELETE", "/endpoint/POST/shop/v1/order", None).0, 200);
+    assert_eq!(code(call("GET", &path, None)), (400, "END018".to_owned()), "gone with its endpoint");
+}

@@ -9,11 +9,13 @@ pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod query;
+pub(crate) mod rate_limits;
 pub(crate) mod registration;
 pub(crate) mod roles;
 pub(crate) mod subscriptions;
 pub(crate) mod tiers;
 pub(crate) mod users;
+pub(crate) mod validations;
 
 use crate::Inner;
 use crate::envelope::{Reply, answer, detail};
@@ -35,6 +37,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(authorization::routes)
             .configure(registration::routes)
             .configure(apis::routes)
+            .configure(validations::routes)
             .configure(endpoints::routes)
             .configure(users::routes)
             .configure(roles::routes)
@@ -42,6 +45,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(subscriptions::routes)
             .configure(assignments::routes)
             .configure(tiers::routes)
+            .configure(rate_limits::routes)
             .configure(health::platform)
             .default_service(web::to(unknown)),
     );

@@ -24,12 +24,14 @@ pub const TABLES: &[Table] = &[
     table("keys", true),
     table("meta", false),
     table("outbox", false),
+    table("rate_rules", true),
     table("revoked", true),
     table("roles", true),
     table("sessions", true),
     table("subscriptions", true),
     table("tiers", true),
     table("users", true),
+    table("validations", true),
 ];
 
 /// Key in `meta` of the store's format.

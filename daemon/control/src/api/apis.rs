@@ -6,6 +6,7 @@ use crate::envelope::Reply;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::caller;
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::leaving;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
@@ -176,7 +177,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
         let mut draft = Draft::new("api.delete", format!("api/{key}")).detail(json!({ "before": **old }));
         for (id, endpoint) in state.rows("endpoints") {
             if format!("{}/{}", endpoint.text("api_name"), endpoint.text("api_version")) == key {
-                draft = draft.delete("endpoints", id.clone());
+                draft = leaving::endpoint(endpoint, draft).delete("endpoints", id.clone());
             }
         }
         for (user, row) in state.rows("subscriptions") {

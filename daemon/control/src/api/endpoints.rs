@@ -6,6 +6,7 @@ use crate::envelope::Reply;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::caller;
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::leaving;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -190,7 +191,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
         let old = state.get("endpoints", &key).ok_or_else(missing)?;
         let draft =
             Draft::new("endpoint.delete", format!("endpoint/{key}")).detail(json!({ "before": **old }));
-        Ok(draft.delete("endpoints", key))
+        Ok(leaving::endpoint(old, draft).delete("endpoints", key))
     };
     control.changes.submit(caller.actor(), make).await?;
     Ok(Reply::message(200, "Endpoint deleted successfully"))

@@ -4,7 +4,7 @@
 use crate::api::{apis, endpoints, groups, roles, users};
 use crate::schema;
 use crate::state::{Fields as _, Row};
-use crate::subjects::tiers;
+use crate::subjects::{rate_rules, tiers, validations};
 use gatehouse_common::problem::{Code, Problem};
 use serde_json::Value;
 
@@ -29,6 +29,11 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
         "roles" => (schema::stored(&roles::fields(), row), row.text("role_name").to_owned()),
         "tiers" => (schema::stored(tiers::FIELDS, row), row.text("tier_id").to_owned()),
         "assignments" => (schema::stored(tiers::ASSIGNMENT, row), row.text("user_id").to_owned()),
+        "rate_rules" => (rule(row), row.text("rule_id").to_owned()),
+        "validations" => {
+            let shape = schema::stored(validations::FIELDS, row).and_then(|()| validations::check(row));
+            (shape, row.text("endpoint_id").to_owned())
+        }
         "keys" => (texts(row, &["username", "prefix", "hash"]), key.to_owned()),
         "subscriptions" => (list(row, "apis"), key.to_owned()),
         _ => (Ok(()), key.to_owned()),
@@ -44,6 +49,12 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
     } else {
         Err(refused(None, &format!("expected the key {own:?} of its own fields")))
     }
+}
+
+fn rule(row: &Row) -> Result<(), Problem> {
+    schema::stored(rate_rules::FIELDS, row)?;
+    let checked = rate_rules::checked(row.clone());
+    checked.map(drop).map_err(|errors| Problem::compat(422, "", errors.join("; ")))
 }
 
 fn texts(row: &Row, names: &[&str]) -> Result<(), Problem> {
