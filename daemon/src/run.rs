@@ -167,7 +167,8 @@ async fn reread(house: &House, inputs: &Inputs) -> Result<(String, Vec<&'static 
 }
 
 async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
-    let House { shutdown, data, telemetry, server, ops, tasks, store, records, listener, .. } = house;
+    let House { shutdown, data, control, telemetry, server, ops, tasks, store, records, listener, .. } =
+        house;
     // After STOPPING=1 systemd kills this very process once TimeoutStopSec= is over, anew or not.
     if ending == Ending::Exit {
         notify(&[NotifyState::Stopping]);
@@ -193,6 +194,7 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     ops.close().await;
     tasks.close().await;
     records.stop();
+    control.settle();
     ops.settle();
     store.close();
     tracing::info!(target: "run", cut = left, "ended");

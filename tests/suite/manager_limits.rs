@@ -226,3 +226,35 @@ fn what_a_body_must_be_is_kept_by_the_endpoints_id() {
     assert_eq!(call("DELETE", "/endpoint/POST/shop/v1/order", None).0, 200);
     assert_eq!(code(call("GET", &path, None)), (400, "END018".to_owned()), "gone with its endpoint");
 }
+
+#[test]
+fn a_user_sees_the_quotas_of_their_tier() {
+    let (_folder, daemon, root, eva) = house();
+    let mine = |path: &str| daemon.call("GET", &format!("/platform/quota{path}"), &eva, None).unwrap();
+    assert_eq!(mine("/status").0, 404, "no tier yet");
+    let mut pro = tier("pro", 10);
+    pro["limits"] = json!({"requests_per_minute": 10, "burst_per_minute": 4, "monthly_request_quota": 1000});
+    pro["price_monthly"] = json!(5);
+    let mut max = tier("max", 100);
+    max["price_monthly"] = json!(50);
+    for tier in [pro, max, tier("free", 1)] {
+        assert_eq!(daemon.call("POST", "/platform/tiers", &root, Some(tier)).unwrap().0, 201);
+    }
+    let assign = json!({"user_id": "eva", "tier_id": "pro", "override_limits": {"daily_request_quota": 50}});
+    assert_eq!(daemon.call("POST", "/platform/tiers/assignments", &root, Some(assign)).unwrap().0, 201);
+    let (status, answer) = mine("/status");
+    assert_eq!((status, &answer["tier_info"]["tier_id"]), (200, &json!("pro")));
+    let limits: Vec<_> =
+        answer["quotas"].as_array().unwrap().iter().map(|quota| quota["limit"].clone()).collect();
+    assert_eq!(limits, [json!(1000), json!(50)]);
+    assert_eq!(answer["usage_summary"]["has_exhausted"], false);
+    assert_eq!(mine("/status/daily_requests").1["remaining"], 50);
+    assert_eq!((mine("/status/monthly_bandwidth").0, mine("/status/yearly").0), (404, 400));
+    assert_eq!(mine("/burst/status").1["burst_limits"]["per_minute"], 4);
+    let (_, info) = mine("/tier/info");
+    assert_eq!(info["upgrade_options"].as_array().unwrap().len(), 1, "only what costs no less: {info}");
+    let csv = daemon.call("POST", "/platform/quota/usage/export?format=csv", &eva, None).unwrap().1;
+    assert!(csv["data"].as_str().unwrap().starts_with("period,"), "{csv}");
+    assert_eq!(mine("/usage/history").1["history"], json!([]));
+    assert_eq!(daemon.call("GET", "/platform/quota/status", "", None).unwrap().0, 401);
+}

@@ -9,6 +9,7 @@ pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod query;
+pub(crate) mod quota;
 pub(crate) mod rate_limits;
 pub(crate) mod registration;
 pub(crate) mod roles;
@@ -46,6 +47,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(assignments::routes)
             .configure(tiers::routes)
             .configure(rate_limits::routes)
+            .configure(quota::routes)
             .configure(health::platform)
             .default_service(web::to(unknown)),
     );

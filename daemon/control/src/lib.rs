@@ -27,6 +27,7 @@ use gatehouse_store::Store;
 use std::sync::Arc;
 use subjects::passwords::Hasher;
 use subjects::sessions::LoginLimiter;
+use subjects::usage::Usages;
 
 /// The control plane; cheap to clone.
 #[derive(Clone)]
@@ -41,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) hasher: Hasher,
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
+    pub(crate) usages: Arc<Usages>,
 }
 
 impl Inner {
@@ -79,6 +81,7 @@ impl Control {
     /// A store that cannot be read or written.
     pub async fn start(config: ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
+        let usages = Arc::new(Usages::load(&store).map_err(|error| error.problem())?);
         let changes = Changes::start(&config, store.clone(), publisher)?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
@@ -93,6 +96,7 @@ impl Control {
             hasher,
             logins,
             registrations,
+            usages,
         })))
     }
 

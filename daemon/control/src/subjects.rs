@@ -16,4 +16,5 @@ pub(crate) mod tiers;
 pub(crate) mod times;
 pub(crate) mod tokens;
 pub(crate) mod turns;
+pub(crate) mod usage;
 pub(crate) mod validations;

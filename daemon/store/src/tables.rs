@@ -30,6 +30,7 @@ pub const TABLES: &[Table] = &[
     table("sessions", true),
     table("subscriptions", true),
     table("tiers", true),
+    table("usage", false),
     table("users", true),
     table("validations", true),
 ];

@@ -118,6 +118,7 @@ fn compiled(id: &str, row: &Row) -> Option<RateRule> {
 }
 
 /// The rules that are switched on, the highest priority first.
+#[cfg_attr(not(test), expect(dead_code, reason = "called when the snapshot is compiled"))]
 pub(crate) fn rules(state: &State) -> Vec<RateRule> {
     let on = state.rows("rate_rules").filter(|(_, row)| row.flag("enabled"));
     let mut rules: Vec<_> = on.filter_map(|(id, row)| compiled(id, row)).collect();
