@@ -87,7 +87,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let shutdown = Shutdown::new(settings.drain);
     let tasks = TaskGroup::new("house");
     let (listener, address) = listen(settings.listen)?;
-    let signing_keys = keys(&settings)?;
+    let keys = keys(&settings)?;
     let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
         .with_context(|| format!("opening the store in {}", settings.data_dir.display()))?;
     let workers = match settings.workers {
@@ -100,7 +100,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =
-        control_config(&settings, signing_keys, &store, (clock.clone(), &shutdown, &telemetry))?;
+        control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry))?;
     config.audit_floor = trail.last_seq();
     // Before the account exists: a crash in between makes a new password, it never loses one.
     let password_file = leave_password(&settings.data_dir, made_password.as_ref())?;
@@ -188,7 +188,10 @@ fn listen(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-fn keys(settings: &Settings) -> anyhow::Result<Vec<TokenKey>> {
+/// Keys that sign and verify tokens, and the one that values at rest are encrypted with.
+type Keys = (Vec<TokenKey>, Secret<String>);
+
+fn keys(settings: &Settings) -> anyhow::Result<Keys> {
     let folder = settings.data_dir.join("keys");
     private_folder(&folder)?;
     let kept = |given: &Option<Secret<String>>, file: &str| match given {
@@ -206,10 +209,10 @@ fn keys(settings: &Settings) -> anyhow::Result<Vec<TokenKey>> {
             kid: key.kid.clone(),
             secret: Secret::new(key.secret.expose().clone().into_bytes()),
         });
-        return Ok(listed.collect());
+        return Ok((listed.collect(), encryption));
     }
     let previous = settings.signing_key_previous.clone();
-    Ok(std::iter::once(signing).chain(previous).map(token_key).collect())
+    Ok((std::iter::once(signing).chain(previous).map(token_key).collect(), encryption))
 }
 
 /// The `kid` is derived from the key, so that two keys can never share one.
@@ -220,7 +223,7 @@ fn token_key(key: Secret<String>) -> TokenKey {
 
 fn control_config(
     settings: &Settings,
-    signing_keys: Vec<TokenKey>,
+    (signing_keys, encryption_key): Keys,
     store: &Store,
     (clock, shutdown, telemetry): (Clock, &Shutdown, &Arc<Telemetry>),
 ) -> anyhow::Result<(ControlConfig, Option<Secret<String>>)> {
@@ -236,6 +239,7 @@ fn control_config(
             password,
         }),
         signing_keys,
+        encryption_key,
         access_ttl_secs: settings.access_token_secs,
         refresh_ttl_secs: settings.refresh_token_secs,
         argon2: Argon2Config { memory_kib, iterations, lanes },

@@ -1,7 +1,7 @@
 //! The single path of change: draft, check, commit with its audit record in one transaction, publish, wait
 //! until the data plane serves it, answer. One thread owns the newest state; what waits is committed together.
 
-use crate::compile::{Compiler, compile};
+use crate::compile::{Compiler, compile, update};
 use crate::config::ControlConfig;
 use crate::state::{Row, State};
 use arc_swap::ArcSwap;
@@ -11,10 +11,11 @@ use gatehouse_common::ops::audit::AuditEntry;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::actor::Actor;
 use gatehouse_corridor::clock::Clock;
-use gatehouse_corridor::snapshot::Publisher;
+use gatehouse_corridor::snapshot::{Publisher, Snapshot};
 use gatehouse_store::tables::{AUDIT_KEY, REVISION_KEY, TABLES, outbox_key};
 use gatehouse_store::{Batch, Store, StoreError};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,11 +102,14 @@ impl Changes {
         ));
         // Full: the caller waits for its turn.
         let (jobs, queue) = mpsc::channel(CHANGE_QUEUE_DRAFTS);
-        let worker = Worker {
+        let mut worker = Worker {
             store,
             shared: Arc::clone(&state),
             publisher: publisher.clone(),
             compiler: Compiler::new(config),
+            published: (State::default(), Arc::default()),
+            reconfigured: true,
+            fetched: BTreeSet::new(),
             clock: config.clock.clone(),
         };
         worker.publish(&state.load());
@@ -118,6 +122,11 @@ impl Changes {
     /// The newest state that is on the disk.
     pub(crate) fn state(&self) -> Arc<State> {
         self.state.load_full()
+    }
+
+    /// What the data plane was given last.
+    pub(crate) fn published(&self) -> Arc<Snapshot> {
+        self.publisher.current()
     }
 
     /// Submits a change. The draft is made against the newest state and nothing comes between.
@@ -168,6 +177,12 @@ struct Worker {
     shared: Arc<ArcSwap<State>>,
     publisher: Publisher,
     compiler: Compiler,
+    /// What the data plane was given last, and the state it was made of.
+    published: (State, Arc<Snapshot>),
+    /// Whether the settings that were compiled with have changed since.
+    reconfigured: bool,
+    /// Where issuers' keys were fetched that the data plane has not been given yet.
+    fetched: BTreeSet<String>,
     clock: Clock,
 }
 
@@ -188,6 +203,7 @@ impl Worker {
                         let counters = self.compiler.counters;
                         self.compiler = new;
                         self.compiler.counters = counters;
+                        self.reconfigured = true;
                     }
                     Some(Configure::Counters) => self.compiler.counters += 1,
                     None => {}
@@ -198,6 +214,7 @@ impl Worker {
             if !waiting.is_empty() && !self.commit(state, batch, waiting) {
                 // Settings whose change is not on the disk do not hold either.
                 self.compiler = before;
+                self.reconfigured = true;
             }
         }
     }
@@ -244,7 +261,7 @@ impl Worker {
     }
 
     /// Whether it is on the disk.
-    fn commit(&self, state: State, mut batch: Batch, waiting: Waiting) -> bool {
+    fn commit(&mut self, state: State, mut batch: Batch, waiting: Waiting) -> bool {
         batch.put("meta", REVISION_KEY, state.revision.to_string().into_bytes());
         batch.put("meta", AUDIT_KEY, state.audit.to_string().into_bytes());
         let outcome = self.store.commit(batch);
@@ -265,8 +282,8 @@ impl Worker {
     }
 
     /// A write that failed half-way may be there or not: what the store holds now is what counts.
-    fn reread(&self) {
-        let known = self.shared.load();
+    fn reread(&mut self) {
+        let known = self.shared.load_full();
         match load(&self.store, known.audit) {
             // A change that is not published has its audit number all the same, and that must not be given twice.
             Ok(state) if (state.revision, state.audit) != (known.revision, known.audit) => {
@@ -279,8 +296,15 @@ impl Worker {
         }
     }
 
-    fn publish(&self, state: &State) {
-        self.publisher.publish(Arc::new(compile(&self.compiler, state)));
+    fn publish(&mut self, state: &State) {
+        let (old, before) = &self.published;
+        let snapshot = Arc::new(match self.reconfigured {
+            true => compile(&self.compiler, state, before),
+            false => update(&self.compiler, old, state, before, &std::mem::take(&mut self.fetched)),
+        });
+        self.reconfigured = false;
+        self.published = (state.clone(), Arc::clone(&snapshot));
+        self.publisher.publish(snapshot);
     }
 }
 
@@ -291,21 +315,15 @@ fn json_bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, Problem> {
 fn apply(
     state: &mut State,
     batch: &mut Batch,
-    table: &str,
+    table: &'static str,
     key: &str,
     row: Option<&Row>,
 ) -> Result<(), Problem> {
-    let rows = state.tables.entry(table.to_owned()).or_default();
     match row {
-        Some(row) => {
-            batch.put(table, key, json_bytes(row)?);
-            rows.insert(key.to_owned(), Arc::new(row.clone()));
-        }
-        None => {
-            batch.delete(table, key);
-            rows.remove(key);
-        }
+        Some(row) => batch.put(table, key, json_bytes(row)?),
+        None => batch.delete(table, key),
     }
+    state.set(table, key, row.map(|row| Arc::new(row.clone())));
     Ok(())
 }
 
@@ -319,13 +337,12 @@ fn load(store: &Store, audit_floor: u64) -> Result<State, StoreError> {
     state.revision = Revision(number(REVISION_KEY)?);
     state.audit = number(AUDIT_KEY)?.max(audit_floor);
     for table in TABLES.iter().filter(|table| table.archived) {
-        let rows = state.tables.entry(table.name.to_owned()).or_default();
         for (key, bytes) in store.scan(table.name)? {
             let row: Row = serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt {
                 place: format!("table {}, key {key}", table.name),
                 detail: error.to_string(),
             })?;
-            rows.insert(key, Arc::new(row));
+            state.set(table.name, &key, Some(Arc::new(row)));
         }
     }
     Ok(state)

@@ -49,6 +49,8 @@ pub struct ControlConfig {
     pub bootstrap: Option<Bootstrap>,
     /// The first signs, all verify.
     pub signing_keys: Vec<TokenKey>,
+    /// What values at rest are encrypted with; the key of the start stays until the next one.
+    pub encryption_key: Secret<String>,
     /// Life of an access token, seconds.
     pub access_ttl_secs: i64,
     /// Life of a refresh token, seconds.
@@ -86,8 +88,9 @@ pub struct ControlConfig {
     pub settings_file: Option<PathBuf>,
     /// How a restart is asked for.
     pub shutdown: Shutdown,
-    /// All that keeps the data plane from loading a snapshot whole.
-    pub check: fn(&Snapshot) -> Vec<Problem>,
+    /// All that keeps the data plane from loading the second snapshot whole; it has loaded the first, so that rows
+    /// which the two share need not be looked at.
+    pub check: fn(&Snapshot, &Snapshot) -> Vec<Problem>,
     /// The data plane's counters, for the status page.
     pub telemetry: Arc<Telemetry>,
     /// Time.

@@ -8,6 +8,7 @@ mod compile;
 mod config;
 mod envelope;
 mod housekeeping;
+mod index;
 mod schema;
 mod session;
 mod state;
@@ -26,6 +27,7 @@ use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::Store;
 use std::sync::Arc;
 use subjects::passwords::Hasher;
+use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
 use subjects::usage::Usages;
 
@@ -40,6 +42,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) changes: Changes,
     pub(crate) hasher: Hasher,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
     pub(crate) usages: Arc<Usages>,
@@ -82,6 +85,7 @@ impl Control {
     pub async fn start(config: ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
         let usages = Arc::new(Usages::load(&store).map_err(|error| error.problem())?);
+        let sealer = Arc::new(Sealer::new(&config.encryption_key)?);
         let changes = Changes::start(&config, store.clone(), publisher)?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
@@ -94,6 +98,7 @@ impl Control {
             store,
             changes,
             hasher,
+            sealer,
             logins,
             registrations,
             usages,

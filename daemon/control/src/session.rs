@@ -1,12 +1,14 @@
 //! Who calls the management surface: credential to user, and what the user's role allows right now.
 
 use crate::Inner;
+use crate::change::Draft;
 use crate::envelope::detail;
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::is_admin;
 use crate::subjects::tokens::{self, Claims};
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
+use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::actor::Actor;
 use std::sync::Arc;
@@ -14,7 +16,8 @@ use std::sync::Arc;
 /// Name of the session cookie.
 pub(crate) const COOKIE: &str = "access_token_cookie";
 
-/// A caller who has proved who they are.
+/// A caller who has proved who they are, and what they may do in one state.
+#[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) name: String,
     pub(crate) user: Arc<Row>,
@@ -37,6 +40,24 @@ impl Caller {
 
     pub(crate) fn is_admin(&self) -> bool {
         is_admin(&self.state, self.user.text("role"))
+    }
+
+    /// The same caller in another state: who was revoked or deleted meanwhile is nobody there.
+    fn at(&self, state: &State) -> Result<Self, Problem> {
+        let user = state.get("users", &self.name).filter(|_| tokens::alive(state, &self.claims));
+        let user = Arc::clone(user.ok_or_else(|| detail(401, "Unauthorized"))?);
+        Ok(Self { user, state: Arc::new(state.clone()), ..self.clone() })
+    }
+
+    /// Submits a change. The caller that the draft is given stands in the state that the change is made on, so that a
+    /// permission taken away meanwhile counts.
+    pub(crate) async fn submit(
+        &self,
+        control: &Inner,
+        make: impl FnOnce(&State, &Self) -> Result<Draft, Problem> + Send + 'static,
+    ) -> Result<Revision, Problem> {
+        let caller = self.clone();
+        control.changes.submit(self.actor(), move |state| make(state, &caller.at(state)?)).await
     }
 
     pub(crate) fn actor(&self) -> Actor {

@@ -1,5 +1,7 @@
 //! The rules of each subject; no HTTP.
 
+pub(crate) mod addresses;
+pub(crate) mod apis;
 pub(crate) mod backups;
 pub(crate) mod bootstrap;
 pub(crate) mod entities;
@@ -10,6 +12,7 @@ pub(crate) mod rate_rules;
 pub(crate) mod restoring;
 pub(crate) mod revocation;
 pub(crate) mod roles;
+pub(crate) mod sealing;
 pub(crate) mod sessions;
 pub(crate) mod stored;
 pub(crate) mod tiers;

@@ -56,6 +56,12 @@ impl Publisher {
         self.snapshots.send_replace(snapshot);
     }
 
+    /// What was published last.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
     /// Waits until the data plane serves this revision or a later one.
     pub async fn acknowledged(&self, revision: Revision) {
         let mut acknowledged = self.acknowledged.clone();

@@ -55,10 +55,11 @@ impl DataPlane {
         Self { subscriber, telemetry, clock, prepared, draining: Arc::default() }
     }
 
-    /// All that is wrong with a snapshot; what passes is certain to load.
+    /// All that is wrong with a snapshot; what passes is certain to load. APIs that it shares with the one before are
+    /// not looked at again.
     #[must_use]
-    pub fn check(snapshot: &Snapshot) -> Vec<Problem> {
-        prepare::check(snapshot)
+    pub fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
+        prepare::check(before, snapshot)
     }
 
     /// Starts the preparer: each published snapshot is compiled off the request path, swapped in whole and

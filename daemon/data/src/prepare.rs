@@ -97,16 +97,16 @@ fn targets(servers: &[String]) -> Targets {
     Targets { all, turn: AtomicUsize::new(0) }
 }
 
-/// All problems at once, each naming its API and field.
-pub(crate) fn check(snapshot: &Snapshot) -> Vec<Problem> {
+/// All problems of the APIs that `before` does not share, each naming its API and field.
+pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut found =
         |field: &str, detail: String| problems.push(Problem::new(Code::BadInput, detail).at(field));
-    let mut names = HashSet::new();
-    for api in snapshot.apis.values() {
+    let shared = |key: &String, api: &Arc<Api>| before.apis.get(key).is_some_and(|old| Arc::ptr_eq(old, api));
+    for (key, api) in snapshot.apis.iter().filter(|(key, api)| !shared(key, api)) {
         let name = api.path();
-        if !names.insert(name.clone()) {
-            found("api_name", format!("{name}: there are two APIs of this name and version"));
+        if *key != name {
+            found("api_name", format!("{name}: it lies under the key {key:?}"));
         }
         for server in api.servers.iter().chain(api.endpoints.iter().flat_map(|endpoint| &endpoint.servers)) {
             if let Err(detail) = upstream(server) {
@@ -212,7 +212,7 @@ mod tests {
             let api = Api { name: "a".into(), version: "v1".into(), endpoints, servers: vec![server], ..Api::default() };
             let snapshot = Snapshot { apis: [("a/v1".to_owned(), Arc::new(api))].into_iter().collect(), ..Snapshot::default() };
             let prepared = prepare(&snapshot, &Prepared::default());
-            if check(&snapshot).is_empty() {
+            if check(&Snapshot::default(), &snapshot).is_empty() {
                 prop_assert_eq!(prepared.routes["a/v1"].targets.all.len(), 1);
             }
         }

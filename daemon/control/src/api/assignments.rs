@@ -142,7 +142,7 @@ async fn upgrade(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcom
 const DOWNGRADE: &[Field] = &[
     ("user_id", Kind::Text(1, 50), Absent::Required),
     ("new_tier_id", Kind::Text(1, 100), Absent::Required),
-    ("grace_period_days", Kind::Int(0), Absent::Zero),
+    ("grace_period_days", Kind::Int(0), Absent::Number(0)),
 ];
 
 /// Comes into force when the days of grace are over.
@@ -182,7 +182,7 @@ async fn temporary(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outc
 const TRIAL: &[Field] = &[
     ("user_id", Kind::Text(1, 50), Absent::Required),
     ("tier_id", Kind::Text(1, 100), Absent::Required),
-    ("days", Kind::Int(1), Absent::Int(14)),
+    ("days", Kind::Int(1), Absent::Number(14)),
 ];
 
 async fn trial(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {

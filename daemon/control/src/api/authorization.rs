@@ -6,7 +6,8 @@ use super::{Outcome, part};
 use crate::change::Draft;
 use crate::config::ControlConfig;
 use crate::envelope::{Reply, answer};
-use crate::session::{COOKIE, caller, credential, source};
+use crate::index::{self, By};
+use crate::session::{COOKIE, Caller, caller, credential, source};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::last_admin;
 use crate::subjects::sessions::{self, Standing, revoked_row, sweep};
@@ -106,9 +107,8 @@ async fn attempt(
 
 /// By user name or e-mail address.
 fn find(state: &State, name: &str) -> Option<Arc<Row>> {
-    let by_mail = || {
-        state.rows("users").find(|(_, user)| user.text("email").eq_ignore_ascii_case(name)).map(|(_, u)| u)
-    };
+    let mail = index::mail(name);
+    let by_mail = || state.get("users", state.keys_by(By::UserEmail, &mail).next()?);
     state.get("users", name).or_else(by_mail).cloned()
 }
 
@@ -256,10 +256,10 @@ async fn set(
     fields: &'static [(&str, bool)],
 ) -> Outcome {
     let caller = caller(control, request)?;
-    caller.needs("manage_auth", "AUTH900")?;
-    let (name, admin) = (part(request, "username").to_owned(), caller.is_admin());
-    let make = move |state: &State| {
-        let mut user = Row::clone(&*visible(state, &name, admin)?);
+    let name = part(request, "username").to_owned();
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_auth", "AUTH900")?;
+        let mut user = Row::clone(&*visible(state, &name, caller.is_admin())?);
         if fields.contains(&("active", false)) && last_admin(state, &name) {
             return Err(Problem::compat(403, "AUTH900", "The last administrator cannot be disabled"));
         }
@@ -268,7 +268,7 @@ async fn set(
         }
         Ok(Draft::new(action, format!("user/{name}")).put("users", name, user))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Done"))
 }
 

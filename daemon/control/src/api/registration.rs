@@ -7,7 +7,7 @@ use crate::Inner;
 use crate::change::Draft;
 use crate::envelope::{Reply, answer};
 use crate::session::source;
-use crate::state::{Fields as _, Row, State};
+use crate::state::State;
 use crate::subjects::passwords;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -70,9 +70,7 @@ async fn make(control: &Inner, request: &HttpRequest, body: &Bytes) -> super::Ou
     let epoch = control.clock.unix_ms();
     let actor = Actor::User { name: name.clone(), source: source(request) };
     let change = move |state: &State| {
-        let known =
-            |(_, user): (&String, &std::sync::Arc<Row>)| user.text("email").eq_ignore_ascii_case(&email);
-        if state.get("users", &name).is_some() || state.rows("users").any(known) {
+        if state.get("users", &name).is_some() || super::users::email_taken(state, &email, &name) {
             return Err(refused("USR001", "Username or email already exists"));
         }
         let row = super::users::plain(&name, &email, &hash, epoch);

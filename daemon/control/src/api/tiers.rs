@@ -5,6 +5,7 @@ use super::query::Query;
 use super::{Outcome, json, part};
 use crate::change::Draft;
 use crate::envelope::{Reply, detail};
+use crate::index::By;
 use crate::schema;
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
@@ -152,8 +153,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
     let key = part(request, "id").to_owned();
     let make = move |state: &State| {
         let old = find(state, &key)?;
-        let used = state.rows("assignments").find(|(_, row)| tiers::mentions(row, &key));
-        if let Some((user, _)) = used {
+        if let Some(user) = state.keys_by(By::AssignedTier, &key).next() {
             let text = format!("Tier {key:?} is assigned to {user:?}, so it cannot be deleted");
             return Err(detail(400, &text));
         }
@@ -169,7 +169,8 @@ async fn users(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome
     let (skip, limit) = Query::of(request).window()?;
     let (id, now_ms) = (part(request, "id"), control.clock.unix_ms());
     find(&caller.state, id)?;
-    let of = caller.state.rows("assignments").filter_map(|(_, row)| tiers::in_force(row, now_ms));
+    let of = caller.state.keys_by(By::AssignedTier, id);
+    let of = of.filter_map(|user| tiers::in_force(caller.state.get("assignments", user)?, now_ms));
     let of = of.filter(|row| row.text("tier_id") == id).skip(skip).take(limit);
     Ok(bare(200, &Value::Array(of.map(tiers::shown).collect())))
 }
@@ -203,7 +204,7 @@ async fn compare(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcom
 
 fn counted(state: &State, tier: &Row, now_ms: i64) -> Value {
     let id = tier.text("tier_id");
-    let all = || state.rows("assignments").map(|(_, row)| row);
+    let all = || state.keys_by(By::AssignedTier, id).filter_map(|user| state.get("assignments", user));
     let now = all().filter(|row| tiers::in_force(row, now_ms).is_some_and(|row| row.text("tier_id") == id));
     let later = all().flat_map(|row| tiers::scheduled(row, now_ms)).filter(|row| row["tier_id"] == id);
     json!({"tier_id": id, "name": tier.text("name"), "display_name": tier.text("display_name"),

@@ -3,6 +3,7 @@
 use super::{Outcome, json, part};
 use crate::change::Draft;
 use crate::envelope::Reply;
+use crate::index::By;
 use crate::schema;
 use crate::session::caller;
 use crate::state::{Fields as _, Row, State};
@@ -50,7 +51,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         if state.get("validations", &id).is_some() {
             return Err(refused("END017", "Validation already exists for the endpoint"));
         }
-        if !state.rows("endpoints").any(|(_, endpoint)| endpoint.text("endpoint_id") == id) {
+        if state.keys_by(By::EndpointId, &id).next().is_none() {
             return Err(refused("END015", "Endpoint does not exist"));
         }
         let draft = Draft::new("validation.create", format!("validation/{id}")).detail(json!(row));

@@ -12,8 +12,8 @@ pub(crate) const FIELDS: &[Field] = &[
     ("time_window", Kind::Text(1, 10), Absent::Required),
     ("limit", Kind::Int(1), Absent::Required),
     ("target_identifier", Kind::Text(0, 400), Absent::Null),
-    ("burst_allowance", Kind::Int(0), Absent::Zero),
-    ("priority", Kind::Int(i64::MIN), Absent::Zero),
+    ("burst_allowance", Kind::Int(0), Absent::Number(0)),
+    ("priority", Kind::Int(i64::MIN), Absent::Number(0)),
     ("enabled", Kind::Flag, Absent::Is(true)),
     ("description", Kind::Text(0, 500), Absent::Null),
     ("created_at", Kind::Time, Absent::Null),
@@ -172,8 +172,7 @@ mod tests {
             let mut row = rule("global", "");
             row.insert("priority".to_owned(), json!(priority));
             row.insert("enabled".to_owned(), json!(enabled));
-            let rows = state.tables.entry("rate_rules".to_owned()).or_default();
-            rows.insert(id.to_owned(), Arc::new(row));
+            state.set("rate_rules", id, Some(Arc::new(row)));
         }
         let rules = rules(&state);
         assert_eq!(rules.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), ["b", "d", "a"]);

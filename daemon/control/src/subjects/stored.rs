@@ -1,10 +1,10 @@
 //! What a row of each table must look like, for rows that come from outside: a backup may be of another version, or
 //! edited by hand.
 
-use crate::api::{apis, endpoints, groups, roles, users};
+use crate::api::{endpoints, groups, roles, users};
 use crate::schema;
 use crate::state::{Fields as _, Row};
-use crate::subjects::{rate_rules, tiers, validations};
+use crate::subjects::{apis, rate_rules, tiers, validations};
 use gatehouse_common::problem::{Code, Problem};
 use serde_json::Value;
 

@@ -21,8 +21,8 @@ pub(crate) const FIELDS: &[Field] = &[
     ("display_name", Kind::Text(1, 100), Absent::Required),
     ("description", Kind::Text(0, 500), Absent::Null),
     ("limits", Kind::Object, Absent::Null),
-    ("price_monthly", Kind::Number(0.0), Absent::Null),
-    ("price_yearly", Kind::Number(0.0), Absent::Null),
+    ("price_monthly", Kind::Real(0.0), Absent::Null),
+    ("price_yearly", Kind::Real(0.0), Absent::Null),
     ("features", Kind::Texts, Absent::Empty),
     ("is_default", Kind::Flag, Absent::Is(false)),
     ("enabled", Kind::Flag, Absent::Is(true)),
@@ -37,14 +37,14 @@ pub(crate) const LIMITS: &[Field] = &[
     ("requests_per_hour", Kind::Int(1), Absent::Null),
     ("requests_per_day", Kind::Int(1), Absent::Null),
     ("requests_per_month", Kind::Int(1), Absent::Null),
-    ("burst_per_second", Kind::Int(0), Absent::Zero),
-    ("burst_per_minute", Kind::Int(0), Absent::Zero),
-    ("burst_per_hour", Kind::Int(0), Absent::Zero),
+    ("burst_per_second", Kind::Int(0), Absent::Number(0)),
+    ("burst_per_minute", Kind::Int(0), Absent::Number(0)),
+    ("burst_per_hour", Kind::Int(0), Absent::Number(0)),
     ("monthly_request_quota", Kind::Int(1), Absent::Null),
     ("daily_request_quota", Kind::Int(1), Absent::Null),
     ("monthly_bandwidth_quota", Kind::Int(1), Absent::Null),
     ("enable_throttling", Kind::Flag, Absent::Is(false)),
-    ("max_queue_time_ms", Kind::Int(0), Absent::Int(5_000)),
+    ("max_queue_time_ms", Kind::Int(0), Absent::Number(5_000)),
 ];
 
 pub(crate) const ASSIGNMENT: &[Field] = &[
@@ -119,9 +119,9 @@ pub(crate) fn shown(row: &Row) -> Value {
     Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
-/// Whether an assignment, or one below it, is to this tier.
-pub(crate) fn mentions(row: &Row, tier: &str) -> bool {
-    stack(row).any(|row| row.text("tier_id") == tier)
+/// The tiers of an assignment and of those below it.
+pub(crate) fn mentioned(row: &Row) -> impl Iterator<Item = &str> {
+    stack(row).map(|row| row.text("tier_id"))
 }
 
 /// A tier's limits with an assignment's own in front of them.
@@ -189,9 +189,7 @@ mod tests {
     fn state(assignment: Row, limits: Value) -> State {
         let mut state = State::default();
         let tier = json!({"tier_id": "pro", "limits": limits});
-        let mut put = |table: &str, key: &str, row: Row| {
-            state.tables.entry(table.to_owned()).or_default().insert(key.to_owned(), Arc::new(row));
-        };
+        let mut put = |table, key, row: Row| drop(state.set(table, key, Some(Arc::new(row))));
         put("tiers", "pro", tier.as_object().cloned().unwrap());
         put("assignments", "ana", assignment);
         state

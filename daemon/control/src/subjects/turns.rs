@@ -24,7 +24,7 @@ pub(crate) async fn follow(control: Arc<Inner>) {
         tokio::time::sleep(PERIOD).await;
         let now_ms = control.clock.unix_ms();
         let state = control.changes.state();
-        let Some(table) = state.tables.get("assignments") else { continue };
+        let table = state.table("assignments");
         if !known.as_ref().is_some_and(|(of, _)| of.ptr_eq(table)) {
             let next = table.values().filter_map(|row| tiers::next_turn(row, seen_ms)).min();
             known = Some((table.clone(), next));
@@ -82,8 +82,7 @@ mod tests {
     fn each_turn_comes_once() {
         let mut state = State::default();
         let mut put = |user: &str, row: Row| {
-            let rows = state.tables.entry("assignments".to_owned()).or_default();
-            rows.insert(user.to_owned(), Arc::new(row));
+            state.set("assignments", user, Some(Arc::new(row)));
         };
         let base = tiers::assignment("ana", "free", (0, None));
         put("ana", tiers::laid_upon(Some(&base), tiers::assignment("ana", "pro", (0, Some(5_000))), 0));
@@ -94,13 +93,12 @@ mod tests {
         let draft = turned(&state, 1_000, 5_000);
         for (table, user, row) in draft.rows {
             assert_eq!(table, "assignments");
-            let rows = state.tables.entry(table.to_owned()).or_default();
             match (user.as_str(), row) {
-                ("old", None) => drop(rows.remove(&user)),
+                ("old", None) => drop(state.set(table, &user, None)),
                 ("ana" | "eva", Some(row)) => {
                     let tier = tiers::in_force(&row, 5_000).unwrap().text("tier_id");
                     assert_eq!(tier, if user == "ana" { "free" } else { "pro" });
-                    rows.insert(user, Arc::new(row));
+                    state.set(table, &user, Some(Arc::new(row)));
                 }
                 (user, row) => panic!("{user}: {row:?}"),
             }

@@ -200,8 +200,7 @@ mod tests {
     fn state(users: &[&str]) -> State {
         let mut state = State::default();
         for user in users {
-            let rows = state.tables.entry("users".to_owned()).or_default();
-            rows.insert((*user).to_owned(), Arc::new(Row::new()));
+            state.set("users", user, Some(Arc::new(Row::new())));
         }
         state
     }

@@ -240,8 +240,7 @@ mod tests {
     fn what_is_off_is_not_there() {
         let mut state = State::default();
         let mut put = |id: &str, row: Row| {
-            let rows = state.tables.entry("validations".to_owned()).or_default();
-            rows.insert(id.to_owned(), Arc::new(row));
+            state.set("validations", id, Some(Arc::new(row)));
         };
         put("on", row(json!({"validation_schema": {"a": {"required": true}}})));
         let mut off = row(json!({"a": {}}));
