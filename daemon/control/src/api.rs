@@ -17,6 +17,7 @@ pub(crate) mod subscriptions;
 pub(crate) mod tiers;
 pub(crate) mod users;
 pub(crate) mod validations;
+pub(crate) mod vault;
 
 use crate::Inner;
 use crate::envelope::{Reply, answer, detail};
@@ -48,6 +49,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(tiers::routes)
             .configure(rate_limits::routes)
             .configure(quota::routes)
+            .configure(vault::routes)
             .configure(health::platform)
             .default_service(web::to(unknown)),
     );

@@ -33,6 +33,7 @@ pub const TABLES: &[Table] = &[
     table("usage", false),
     table("users", true),
     table("validations", true),
+    table("vault", true),
 ];
 
 /// Key in `meta` of the store's format.

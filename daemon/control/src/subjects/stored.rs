@@ -1,7 +1,7 @@
 //! What a row of each table must look like, for rows that come from outside: a backup may be of another version, or
 //! edited by hand.
 
-use crate::api::{endpoints, groups, roles, users};
+use crate::api::{endpoints, groups, roles, users, vault};
 use crate::schema;
 use crate::state::{Fields as _, Row};
 use crate::subjects::{apis, rate_rules, tiers, validations};
@@ -33,6 +33,9 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
         "validations" => {
             let shape = schema::stored(validations::FIELDS, row).and_then(|()| validations::check(row));
             (shape, row.text("endpoint_id").to_owned())
+        }
+        "vault" => {
+            (schema::stored(vault::FIELDS, row), vault::key(row.text("username"), row.text("key_name")))
         }
         "keys" => (texts(row, &["username", "prefix", "hash"]), key.to_owned()),
         "subscriptions" => (list(row, "apis"), key.to_owned()),
