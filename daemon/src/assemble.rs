@@ -9,7 +9,7 @@ use actix_web::{App, HttpServer};
 use anyhow::{Context as _, anyhow};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
-use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit};
+use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit, PlatformCors};
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
 use gatehouse_corridor::shutdown::Shutdown;
@@ -256,6 +256,14 @@ fn control_config(
         cookie_secure: settings.cookie_secure,
         cookie_samesite: settings.cookie_samesite.clone(),
         cookie_domain: settings.cookie_domain.clone(),
+        cors: PlatformCors {
+            origins: settings.allowed_origins.clone(),
+            methods: settings.allow_methods.clone(),
+            headers: settings.allow_headers.clone(),
+            credentials: settings.allow_credentials,
+            strict: settings.cors_strict,
+        },
+        localhost_bypass: settings.localhost_bypass,
         limits: limits(settings),
         page_size_max: settings.page_size_max,
         audit_floor: 0,

@@ -4,6 +4,7 @@ pub(crate) mod apis;
 pub(crate) mod assignments;
 pub(crate) mod authorization;
 pub(crate) mod endpoints;
+pub(crate) mod gate;
 pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod keys;
@@ -13,14 +14,18 @@ pub(crate) mod quota;
 pub(crate) mod rate_limits;
 pub(crate) mod registration;
 pub(crate) mod roles;
+pub(crate) mod routings;
+pub(crate) mod security;
 pub(crate) mod subscriptions;
 pub(crate) mod tiers;
+pub(crate) mod tools;
 pub(crate) mod users;
 pub(crate) mod validations;
 pub(crate) mod vault;
 
 use crate::Inner;
 use crate::envelope::{Reply, answer, detail};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use gatehouse_common::limits::MANAGE_BODY_BYTES;
@@ -33,9 +38,12 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
     config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES.min(most)));
     health::routes(config);
     // In a scope: what the gateway carries passes every pattern out here, and one with a variable is a regex.
-    config.service(web::scope("/api/v1").configure(keys::routes).configure(health::versioned));
+    config.service(
+        web::scope("/api/v1").wrap(from_fn(gate::gate)).configure(keys::routes).configure(health::versioned),
+    );
     config.service(
         web::scope("/platform")
+            .wrap(from_fn(gate::gate))
             .configure(authorization::routes)
             .configure(registration::routes)
             .configure(apis::routes)
@@ -45,6 +53,9 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(roles::routes)
             .configure(groups::routes)
             .configure(subscriptions::routes)
+            .configure(routings::routes)
+            .configure(security::routes)
+            .configure(tools::routes)
             .configure(assignments::routes)
             .configure(tiers::routes)
             .configure(rate_limits::routes)

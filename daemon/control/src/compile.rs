@@ -4,6 +4,7 @@
 mod apis;
 pub(crate) mod consumers;
 mod credentials;
+mod platform;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub(crate) struct Compiler {
     /// How often counters were set back since the start.
     pub(crate) counters: u64,
     enforce_admin_subscription: bool,
+    localhost_bypass: Option<bool>,
     /// Keys of external issuers, as they were fetched last.
     pub(crate) jwks: KeySets,
 }
@@ -35,6 +37,7 @@ impl Compiler {
             limits: Arc::new(config.limits.clone()),
             counters: 0,
             enforce_admin_subscription: config.enforce_admin_subscription,
+            localhost_bypass: config.localhost_bypass,
             jwks: KeySets::new(),
         }
     }
@@ -49,6 +52,8 @@ pub(crate) fn compile(compiler: &Compiler, state: &State, before: &Snapshot) -> 
         api_keys: credentials::keys(state),
         token_keys: compiler.token_keys.clone(),
         revoked_tokens: state.rows("revoked").map(|(id, _)| id.clone()).collect(),
+        routings: platform::routings(state),
+        security: platform::security(compiler, state),
         limits: Arc::clone(&compiler.limits),
         counters: compiler.counters,
         ..Snapshot::default()
@@ -70,6 +75,7 @@ pub(crate) fn update(
     apis::update((old, new), &compiler.jwks, fetched, &mut next.apis);
     consumers::update(compiler, (old, new), before, &mut next.consumers);
     credentials::update(old, new, &mut next);
+    platform::update(compiler, old, new, &mut next);
     next
 }
 

@@ -42,6 +42,34 @@ pub struct LoginLimit {
     pub disabled: bool,
 }
 
+/// Cross-origin rules of the management surface (spec/doorman.md 4.23).
+#[derive(Debug, Clone)]
+pub struct PlatformCors {
+    /// Origins, or `*`.
+    pub origins: Vec<String>,
+    /// Methods that a page may use, upper case.
+    pub methods: Vec<String>,
+    /// Request headers that a page may send, or `*`.
+    pub headers: Vec<String>,
+    /// Cookies and such, for origins that are named.
+    pub credentials: bool,
+    /// `*` means the origins of this machine.
+    pub strict: bool,
+}
+
+impl Default for PlatformCors {
+    fn default() -> Self {
+        let texts = |list: &str| list.split(',').map(str::to_owned).collect();
+        Self {
+            origins: Vec::new(),
+            methods: texts("GET,POST,PUT,DELETE,OPTIONS,PATCH,HEAD"),
+            headers: texts(crate::subjects::cors::USUAL_HEADERS),
+            credentials: false,
+            strict: false,
+        }
+    }
+}
+
 /// Settings of the control plane.
 #[derive(Debug, Clone)]
 pub struct ControlConfig {
@@ -75,6 +103,10 @@ pub struct ControlConfig {
     pub cookie_samesite: String,
     /// Domain of cookies.
     pub cookie_domain: Option<String>,
+    /// Cross-origin rules of the management surface.
+    pub cors: PlatformCors,
+    /// Whether loopback passes the address lists, if the settings say; `None` leaves it to the platform's own settings.
+    pub localhost_bypass: Option<bool>,
     /// Bounds handed to the data plane.
     pub limits: GatewayLimits,
     /// Largest page.

@@ -5,12 +5,14 @@ use crate::change::Draft;
 use crate::envelope::detail;
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::is_admin;
+use crate::subjects::security::{self, Forwarded};
 use crate::subjects::tokens::{self, Claims};
 use actix_web::HttpRequest;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::actor::Actor;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Name of the session cookie.
@@ -65,9 +67,28 @@ impl Caller {
     }
 }
 
-/// The client's address.
-pub(crate) fn source(request: &HttpRequest) -> String {
-    request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default()
+/// The peer, and what it says about whom it speaks for.
+pub(crate) fn origin(request: &HttpRequest) -> (Option<IpAddr>, Forwarded) {
+    let line = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let lines: Vec<_> = request.headers().get_all("x-forwarded-for").map(line).collect();
+    let told = Forwarded {
+        chain: (!lines.is_empty()).then(|| lines.join(",")),
+        real_ip: request.headers().get("x-real-ip").map(line),
+    };
+    (request.peer_addr().map(|peer| peer.ip()), told)
+}
+
+/// The client's address: the peer's, or the one that a trusted proxy tells.
+pub(crate) fn source(control: &Inner, request: &HttpRequest) -> String {
+    let (peer, told) = origin(request);
+    let security = &control.changes.published().security;
+    peer.map(|peer| security::client(security, peer, &told).to_string()).unwrap_or_default()
+}
+
+/// Why the platform's address lists keep this client out, if they do.
+pub(crate) fn shut_out(control: &Inner, request: &HttpRequest) -> Option<Problem> {
+    let (peer, told) = origin(request);
+    security::refusal(&control.changes.published().security, peer?, &told)
 }
 
 /// The caller, or 401 `{"detail":"Unauthorized"}`.
@@ -78,7 +99,7 @@ pub(crate) fn caller(control: &Inner, request: &HttpRequest) -> Result<Caller, P
     let now = control.clock.unix_ms();
     let claims = tokens::verify(&control.config(), &state, &token, now).ok_or_else(unauthorized)?;
     let user = state.get("users", &claims.sub).cloned().ok_or_else(unauthorized)?;
-    Ok(Caller { name: claims.sub.clone(), user, claims, state, source: source(request) })
+    Ok(Caller { name: claims.sub.clone(), user, claims, state, source: source(control, request) })
 }
 
 /// Cookie first, then bearer, then a bare token (spec/doorman.md 2.2).

@@ -43,6 +43,13 @@ pub(crate) struct Settings {
     pub(crate) cookie_secure: bool,
     pub(crate) cookie_samesite: String,
     pub(crate) cookie_domain: Option<String>,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) allow_methods: Vec<String>,
+    pub(crate) allow_headers: Vec<String>,
+    pub(crate) allow_credentials: bool,
+    pub(crate) cors_strict: bool,
+    /// `None`: nothing says, so the platform's own settings do.
+    pub(crate) localhost_bypass: Option<bool>,
     pub(crate) body_bytes_max: u64,
     pub(crate) connect_timeout_millis: u64,
     pub(crate) read_timeout_millis: u64,
@@ -93,6 +100,11 @@ impl Reader<'_> {
 
     fn optional(&self, name: &str) -> Option<String> {
         Some(self.text(name)).filter(|text| !text.is_empty())
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let text = self.text(name);
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
     fn problem(&mut self, name: &str, expected: impl Display) {
@@ -213,6 +225,12 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         cookie_secure: tls_in_front || r.flag("cookie_secure"),
         cookie_samesite: r.one_of("cookie_samesite", &["strict", "lax", "none"]),
         cookie_domain: r.optional("cookie_domain"),
+        allowed_origins: r.list("allowed_origins"),
+        allow_methods: r.list("allow_methods").iter().map(|method| method.to_uppercase()).collect(),
+        allow_headers: r.list("allow_headers"),
+        allow_credentials: r.flag("allow_credentials"),
+        cors_strict: r.flag("cors_strict"),
+        localhost_bypass: r.optional("localhost_bypass").map(|_| r.flag("localhost_bypass")),
         body_bytes_max: r.number("body_bytes_max", 1, 1 << 40),
         connect_timeout_millis: r.number("connect_timeout_millis", 1, 600_000),
         read_timeout_millis: r.number("read_timeout_millis", 1, 86_400_000),
@@ -261,7 +279,7 @@ fn identity(r: &mut Reader<'_>, settings: &Settings) {
 }
 
 fn guards(r: &mut Reader<'_>, tls_in_front: bool) {
-    let bypass = r.flag("localhost_bypass");
+    let bypass = r.optional("localhost_bypass").is_some_and(|_| r.flag("localhost_bypass"));
     let credentials = r.flag("allow_credentials");
     // `Production` and `prod` are meant so; what the shell keeps under this name is not.
     if !r.text("env").trim().to_lowercase().starts_with("prod") {

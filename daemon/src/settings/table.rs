@@ -114,9 +114,14 @@ settings! {
     cookie_samesite "strict" [same("COOKIE_SAMESITE")] => "strict, lax or none.";
     cookie_domain "" [same("COOKIE_DOMAIN")] => "Domain of the cookies; empty is the host asked.";
     allowed_origins "" [same("ALLOWED_ORIGINS")]
-        => "Origins the management surface answers; checked at start, not served yet.";
-    allow_credentials "false" [same("ALLOW_CREDENTIALS")] => "Credentials for those origins.";
-    localhost_bypass "false" [same("LOCAL_HOST_IP_BYPASS")] => "Loopback passes address filters.";
+        => "Origins whose pages may use the management surface, separated by commas; `*` is any, without credentials.";
+    allow_methods "GET,POST,PUT,DELETE,OPTIONS,PATCH,HEAD" [same("ALLOW_METHODS")] => "Methods that such a page may use.";
+    allow_headers "Accept,Content-Type,X-CSRF-Token,Authorization,X-Requested-With,X-Request-ID" [same("ALLOW_HEADERS")]
+        => "Request headers that such a page may send.";
+    allow_credentials "false" [same("ALLOW_CREDENTIALS")] => "Cookies and such for origins that are named.";
+    cors_strict "false" [same("CORS_STRICT")] => "`*` means the origins of this machine.";
+    localhost_bypass "" [same("LOCAL_HOST_IP_BYPASS")]
+        => "Loopback passes the address lists, true or false; empty leaves it to the platform's security settings.";
     body_bytes_max "1048576" [same("MAX_BODY_SIZE_BYTES_REST"), same("MAX_BODY_SIZE_BYTES")] => "Largest request body, bytes.";
     connect_timeout_millis "5000" [with("HTTP_CONNECT_TIMEOUT", Convert::SecondsToMillis)]
         => "Longest time to connect to an upstream, milliseconds.";

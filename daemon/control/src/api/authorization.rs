@@ -53,12 +53,12 @@ async fn login(
     body: Result<Bytes, actix_web::Error>,
 ) -> HttpResponse {
     let now_ms = control.clock.unix_ms();
-    let standing = control.logins.attempt(control.config().login_limit, &source(&request), now_ms);
+    let standing = control.logins.attempt(control.config().login_limit, &source(&control, &request), now_ms);
     let outcome = if standing.refused {
         Err(Problem::compat(429, "IP_RATE_LIMIT", "Too many login attempts from this address"))
     } else {
         match body {
-            Ok(body) => attempt(&control, &body, &source(&request), now_ms).await,
+            Ok(body) => attempt(&control, &body, &source(&control, &request), now_ms).await,
             Err(error) => Err(super::unreadable(&error)),
         }
     };
@@ -183,7 +183,7 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
     let wanted =
         Wanted { sid: &old.sid, typ: "refresh", ttl_secs: control.config().refresh_ttl_secs, now_ms };
     let (token, fresh) = tokens::issue(&control.config(), &state, user, &wanted)?;
-    let actor = Actor::User { name: fresh.sub.clone(), source: source(request) };
+    let actor = Actor::User { name: fresh.sub.clone(), source: source(control, request) };
     let object = format!("user/{}", fresh.sub);
     let make = move |state: &State| Ok(sessions::extend(Draft::new("session.extend", object), state, &fresh));
     control.changes.submit(actor, make).await.map(|_| token)
@@ -193,7 +193,7 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
 /// session, as any second use does.
 async fn spend(control: &Inner, request: &HttpRequest, old: &Claims, now_ms: i64) -> Result<(), Problem> {
     let ends = session_ends(&control.config(), now_ms);
-    let actor = Actor::User { name: old.sub.clone(), source: source(request) };
+    let actor = Actor::User { name: old.sub.clone(), source: source(control, request) };
     let old = old.clone();
     let make = move |state: &State| {
         let object = format!("user/{}", old.sub);

@@ -30,7 +30,7 @@ async fn register(
 ) -> HttpResponse {
     let now_ms = control.clock.unix_ms();
     let limit = control.config().register_limit;
-    let standing = control.registrations.attempt(limit, &source(&request), now_ms);
+    let standing = control.registrations.attempt(limit, &source(&control, &request), now_ms);
     let outcome = match body {
         _ if !control.config().registration => Err(crate::envelope::detail(404, "Not Found")),
         _ if standing.refused => {
@@ -68,7 +68,7 @@ async fn make(control: &Inner, request: &HttpRequest, body: &Bytes) -> super::Ou
     passwords::policy(password.expose())?;
     let hash = control.hasher.hash(password).await?;
     let epoch = control.clock.unix_ms();
-    let actor = Actor::User { name: name.clone(), source: source(request) };
+    let actor = Actor::User { name: name.clone(), source: source(control, request) };
     let change = move |state: &State| {
         if state.get("users", &name).is_some() || super::users::email_taken(state, &email, &name) {
             return Err(refused("USR001", "Username or email already exists"));

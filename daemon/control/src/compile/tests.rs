@@ -16,6 +16,7 @@ fn compiler() -> Compiler {
         limits: Arc::default(),
         counters: 0,
         enforce_admin_subscription: false,
+        localhost_bypass: None,
         jwks: KeySets::new(),
     }
 }
@@ -24,7 +25,7 @@ fn compiler() -> Compiler {
 fn change(table: usize, key: u8, variant: u8) -> (&'static str, String, Option<Arc<Row>>) {
     let (key, other) = (key % 4, variant % 3);
     let name = format!("n{key}");
-    let (table, name, value) = match table % 6 {
+    let (table, name, value) = match table % 8 {
         0 => (
             "apis",
             format!("{name}/v1"),
@@ -52,6 +53,10 @@ fn change(table: usize, key: u8, variant: u8) -> (&'static str, String, Option<A
         }
         3 => ("roles", name.clone(), json!({"role_name": name, "platform_admin": other == 0})),
         4 => ("subscriptions", name.clone(), json!({"username": name, "apis": [format!("n{other}/v1")]})),
+        5 => {
+            ("routings", name.clone(), json!({"client_key": name, "routing_servers": [variant.to_string()]}))
+        }
+        6 => ("settings", "security".to_owned(), json!({"ip_blacklist": [format!("10.0.0.{variant}")]})),
         // A hash belongs to one row: keys are random.
         _ => {
             let hash = hex::encode([key; 32]);
@@ -65,7 +70,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn a_compiled_change_is_what_compiling_all_gives(
-        changes in proptest::collection::vec((0usize..6, any::<u8>(), any::<u8>(), any::<bool>()), 1..40),
+        changes in proptest::collection::vec((0usize..8, any::<u8>(), any::<u8>(), any::<bool>()), 1..40),
     ) {
         let compiler = compiler();
         let (mut state, mut published) = (State::default(), State::default());
@@ -86,7 +91,7 @@ proptest! {
 
     #[test]
     fn an_index_holds_what_the_rows_say(
-        changes in proptest::collection::vec((0usize..6, any::<u8>(), any::<u8>()), 1..60),
+        changes in proptest::collection::vec((0usize..8, any::<u8>(), any::<u8>()), 1..60),
     ) {
         let mut state = State::default();
         for (table, key, variant) in changes {

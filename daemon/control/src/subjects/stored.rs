@@ -1,10 +1,10 @@
 //! What a row of each table must look like, for rows that come from outside: a backup may be of another version, or
 //! edited by hand.
 
-use crate::api::{endpoints, groups, roles, users, vault};
+use crate::api::{endpoints, groups, roles, routings, users, vault};
 use crate::schema;
 use crate::state::{Fields as _, Row};
-use crate::subjects::{apis, rate_rules, tiers, validations};
+use crate::subjects::{apis, rate_rules, security, tiers, validations};
 use gatehouse_common::problem::{Code, Problem};
 use serde_json::Value;
 
@@ -27,6 +27,8 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
         "users" => (schema::stored(users::FIELDS, row), row.text("username").to_owned()),
         "groups" => (schema::stored(groups::FIELDS, row), row.text("group_name").to_owned()),
         "roles" => (schema::stored(&roles::fields(), row), row.text("role_name").to_owned()),
+        "routings" => (schema::stored(routings::FIELDS, row), row.text("client_key").to_owned()),
+        "settings" if key == security::PLACE.1 => (schema::stored(security::FIELDS, row), key.to_owned()),
         "tiers" => (schema::stored(tiers::FIELDS, row), row.text("tier_id").to_owned()),
         "assignments" => (schema::stored(tiers::ASSIGNMENT, row), row.text("user_id").to_owned()),
         "rate_rules" => (rule(row), row.text("rule_id").to_owned()),
