@@ -12,6 +12,7 @@ use gatehouse_common::secret::Secret;
 use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit, PlatformCors};
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
+use gatehouse_corridor::reload::{Asked, Reloader, door as reload_door};
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
@@ -49,6 +50,9 @@ pub(crate) struct House {
     pub(crate) log_filter: LogFilter,
     /// The administrator's password, if this start made it.
     pub(crate) made_password: Option<Secret<String>>,
+    pub(crate) reloader: Reloader,
+    /// Who asks for settings to be read anew.
+    pub(crate) reloads: Option<Asked>,
     /// Where it was left, if standard output is no terminal.
     pub(crate) password_file: Option<PathBuf>,
 }
@@ -86,6 +90,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let log_filter = logging(&settings, &log)?;
     let shutdown = Shutdown::new(settings.drain);
     let tasks = TaskGroup::new("house");
+    let (reloader, reloads) = reload_door();
     let (listener, address) = listen(settings.listen)?;
     let keys = keys(&settings)?;
     let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
@@ -100,7 +105,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =
-        control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry))?;
+        control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry, &reloader))?;
     config.audit_floor = trail.last_seq();
     // Before the account exists: a crash in between makes a new password, it never loses one.
     let password_file = leave_password(&settings.data_dir, made_password.as_ref())?;
@@ -137,6 +142,8 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         records,
         log_filter,
         made_password,
+        reloader,
+        reloads: Some(reloads),
         password_file,
     })
 }
@@ -225,7 +232,7 @@ fn control_config(
     settings: &Settings,
     (signing_keys, encryption_key): Keys,
     store: &Store,
-    (clock, shutdown, telemetry): (Clock, &Shutdown, &Arc<Telemetry>),
+    (clock, shutdown, telemetry, reloader): (Clock, &Shutdown, &Arc<Telemetry>, &Reloader),
 ) -> anyhow::Result<(ControlConfig, Option<Secret<String>>)> {
     let empty = store.scan("users")?.is_empty();
     let made = (empty && settings.admin_password.is_none()).then(|| Secret::new(secrets::random_text(24)));
@@ -269,6 +276,10 @@ fn control_config(
         audit_floor: 0,
         backups: settings.data_dir.join("backups"),
         settings_file: settings.file.clone(),
+        effective: settings.effective.clone(),
+        reloader: reloader.clone(),
+        data_dir: settings.data_dir.clone(),
+        log_dir: settings.log_dir.clone(),
         shutdown: shutdown.clone(),
         check: DataPlane::check,
         telemetry: Arc::clone(telemetry),
@@ -279,7 +290,7 @@ fn control_config(
 
 /// What control is to work with after the settings were read anew.
 pub(crate) fn reloaded(house: &House, new: &Settings) -> anyhow::Result<ControlConfig> {
-    let ports = (Clock::System, &house.shutdown, &house.telemetry);
+    let ports = (Clock::System, &house.shutdown, &house.telemetry, &house.reloader);
     control_config(new, keys(new)?, &house.store, ports).map(|(config, _)| config)
 }
 

@@ -6,6 +6,7 @@ use crate::settings::checked::Settings;
 use crate::settings::{self, Inputs};
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
+use gatehouse_corridor::reload::Outcome;
 use gatehouse_corridor::shutdown::{Ending, Phase};
 use sd_notify::NotifyState;
 use std::io::Write as _;
@@ -52,7 +53,8 @@ fn become_anew(binary: PathBuf, listener: TcpListener) -> anyhow::Error {
 
 async fn live(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<(Ending, TcpListener)> {
     let mut signals = Signals::new()?;
-    let house = assemble::assemble(settings).await?;
+    let mut house = assemble::assemble(settings).await?;
+    let mut reloads = house.reloads.take().context("the door for reloads")?;
     if demo {
         demo::start(&house).await.context("starting the demo")?;
     }
@@ -65,7 +67,9 @@ async fn live(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<
             _ = signals.terminate.recv() => house.shutdown.ask(Ending::Exit),
             _ = signals.interrupt.recv() => house.shutdown.ask(Ending::Exit),
             _ = signals.again.recv() => house.shutdown.ask(Ending::Restart),
-            _ = signals.hangup.recv() => reload(&house, &inputs).await,
+            _ = signals.hangup.recv() => drop(reload(&house, &inputs).await),
+            // The house holds a sender, so this does not end.
+            Some(asker) = reloads.recv() => drop(asker.send(reload(&house, &inputs).await)),
         }
     };
     end(house, ending).await
@@ -132,13 +136,14 @@ fn announce(house: &House) -> anyhow::Result<()> {
 }
 
 /// SIGHUP: reads the settings anew. What can change live does; what differs and needs a restart is named in the log.
-async fn reload(house: &House, inputs: &Inputs) {
+async fn reload(house: &House, inputs: &Inputs) -> Outcome {
     let stamp = NotifyState::monotonic_usec_now();
     match &stamp {
         Ok(stamp) => notify(&[NotifyState::Reloading, stamp.clone()]),
         Err(_) => notify(&[NotifyState::Reloading]),
     }
-    match reread(house, inputs).await {
+    let outcome = reread(house, inputs).await;
+    match &outcome {
         Ok((log_level, waiting)) if waiting.is_empty() => {
             tracing::info!(target: "run", log_level, "settings reloaded");
         }
@@ -151,6 +156,7 @@ async fn reload(house: &House, inputs: &Inputs) {
         }
     }
     notify(&[NotifyState::Ready]);
+    outcome.map(|(_, waiting)| waiting)
 }
 
 /// Applies the settings as they are now; the log level, and the names of those that wait for a restart.

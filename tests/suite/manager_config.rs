@@ -63,3 +63,146 @@ fn a_vault_keeps_what_it_is_given_to_itself() {
     daemon.kill().unwrap();
     assert!(!holds(folder.path(), secret.as_bytes()), "not in the store, the trail or a log");
 }
+
+fn shop(name: &str, server: &str) -> Value {
+    json!({"api_name": name, "api_version": "v1", "api_servers": [server], "api_allowed_groups": ["ALL"]})
+}
+
+fn endpoint(api: &str, uri: &str) -> Value {
+    json!({"api_name": api, "api_version": "v1", "endpoint_method": "GET", "endpoint_uri": uri,
+           "endpoint_description": "test"})
+}
+
+#[test]
+fn what_is_exported_can_be_imported_elsewhere() {
+    let (_first, one, root) = house();
+    let made = |path: &str, body: Value| {
+        let (status, answer) = one.call("POST", path, &root, Some(body)).unwrap();
+        assert_eq!(status, 201, "{path}: {answer}");
+    };
+    made("/platform/api", shop("shop", "http://127.0.0.1:9"));
+    made("/platform/endpoint", endpoint("shop", "/items/{id}"));
+    made("/platform/role", json!({"role_name": "helper", "manage_apis": true}));
+    made("/platform/group", json!({"group_name": "staff"}));
+    made(
+        "/platform/routing",
+        json!({"routing_name": "r", "routing_servers": ["http://127.0.0.1:9"], "client_key": "k"}),
+    );
+    let (_, exported) = one.call("GET", "/platform/config/export/all", &root, None).unwrap();
+    let (_, single) =
+        one.call("GET", "/platform/config/export/apis?api_name=shop&api_version=v1", &root, None).unwrap();
+    for (path, code) in [
+        ("apis?api_name=none&api_version=v1", "CFG404"),
+        ("roles?role_name=none", "CFG405"),
+        ("groups?group_name=none", "CFG406"),
+        ("routings?client_key=none", "CFG407"),
+    ] {
+        let (status, answer) =
+            one.call("GET", &format!("/platform/config/export/{path}"), &root, None).unwrap();
+        assert_eq!((status, &answer["error_code"]), (404, &json!(code)));
+    }
+    let (_second, two, other) = house();
+    let import = |body: Value| two.call("POST", "/platform/config/import", &other, Some(body)).unwrap();
+    let (status, counts) = import(exported.clone());
+    assert_eq!(
+        (status, &counts["imported"]["apis"], &counts["imported"]["roles"]),
+        (200, &json!(1), &json!(2))
+    );
+    let (_, again) = two.call("GET", "/platform/config/export/all", &other, None).unwrap();
+    assert_eq!(again, exported, "ids too");
+    let wrapped = json!({"apis": [single["api"]], "endpoints": single["endpoints"], "unknown": [1]});
+    let (status, counts) = import(wrapped);
+    assert_eq!((status, &counts["imported"]["endpoints"]), (200, &json!(1)));
+    assert_eq!(counts["snapshot_id"], Value::Null, "nothing changed");
+}
+
+#[test]
+fn an_import_is_whole_or_not_at_all_and_can_be_taken_back() {
+    let (folder, daemon, root) = house();
+    let call = |method: &str, path: &str, body: Option<Value>| {
+        daemon.call(method, &format!("/platform{path}"), &root, body).unwrap()
+    };
+    assert_eq!(call("POST", "/config/rollback", None).0, 404, "nothing to take back");
+    assert_eq!(call("POST", "/api", Some(shop("old", "http://127.0.0.1:1"))).0, 201);
+    let before = call("GET", "/config/export/all", None).1;
+    let bad = json!({"apis": [shop("a", "http://127.0.0.1:2"), shop("b", "nowhere")]});
+    let (status, refused) = call("POST", "/config/import", Some(bad));
+    assert!(
+        status == 400 && refused["error_message"].as_str().unwrap().starts_with("apis[1]: "),
+        "{refused}"
+    );
+    let orphan = json!({"groups": [{"group_name": "g"}], "endpoints": [endpoint("none", "/")]});
+    let (status, refused) = call("POST", "/config/import", Some(orphan));
+    assert_eq!((status, &refused["error_code"]), (400, &json!("END002")));
+    let twice = json!({"endpoints": [endpoint("old", "/x/{a}"), endpoint("old", "/x/{b}")]});
+    assert_eq!(call("POST", "/config/import", Some(twice)).1["error_code"], "END001");
+    assert_eq!(call("GET", "/config/export/all", None).1, before, "nothing of the refused ones");
+    let first = json!({"apis": [shop("old", "http://127.0.0.1:3"), shop("new", "http://127.0.0.1:4")],
+                       "endpoints": [endpoint("new", "/x")]});
+    let (status, first) = call("POST", "/config/import", Some(first));
+    assert_eq!(status, 200, "{first}");
+    let second = json!({"groups": [{"group_name": "staff"}]});
+    assert_eq!(call("POST", "/config/import", Some(second)).0, 200);
+    daemon.kill().unwrap();
+    let daemon = Daemon::start(folder.path(), &[]).unwrap();
+    let root = daemon.login("admin", PASSWORD).unwrap();
+    let call = |method: &str, path: &str, body: Option<Value>| {
+        daemon.call(method, &format!("/platform{path}"), &root, body).unwrap()
+    };
+    assert_eq!(call("POST", "/config/rollback", None).0, 200, "the newest");
+    assert_eq!(call("GET", "/group/staff", None).0, 404);
+    assert_eq!(call("GET", "/api/new/v1", None).0, 200);
+    let path = format!("/config/rollback?snapshot_id={}", first["snapshot_id"].as_str().unwrap());
+    assert_eq!(call("POST", &path, None).0, 200);
+    assert_eq!(call("GET", "/config/export/all", None).1, before);
+    assert_eq!(call("POST", &path, None).0, 404, "taken back already");
+}
+
+#[test]
+fn an_import_gives_nobody_a_power_they_lack() {
+    let (_folder, daemon, root) = house();
+    let role =
+        json!({"role_name": "gate", "manage_gateway": true, "manage_apis": true, "manage_roles": true});
+    assert_eq!(daemon.call("POST", "/platform/role", &root, Some(role)).unwrap().0, 201);
+    let role = json!({"role_name": "narrow", "manage_gateway": true});
+    assert_eq!(daemon.call("POST", "/platform/role", &root, Some(role)).unwrap().0, 201);
+    let (gate, narrow) = (user(&daemon, &root, "gate", "gate"), user(&daemon, &root, "narrow", "narrow"));
+    let plain = user(&daemon, &root, "eva", "user");
+    let import = |token: &str, body: Value| {
+        let (status, answer) = daemon.call("POST", "/platform/config/import", token, Some(body)).unwrap();
+        (status, answer["error_code"].as_str().unwrap_or_default().to_owned())
+    };
+    let lists = json!({"apis": [shop("shop", "http://127.0.0.1:9")]});
+    assert_eq!(import("", lists.clone()).0, 401);
+    assert_eq!(import(&plain, lists.clone()), (403, "CFG006".to_owned()));
+    assert_eq!(import(&narrow, lists.clone()), (403, "CFG006".to_owned()));
+    assert_eq!(import(&gate, lists).0, 200);
+    for role in [
+        json!({"role_name": "admin", "manage_tiers": false}),
+        json!({"role_name": "gate", "platform_admin": true}),
+    ] {
+        assert_eq!(import(&gate, json!({ "roles": [role] })), (403, "ROLE014".to_owned()));
+    }
+    let (_, seen) = daemon.call("GET", "/platform/config/export/all", &gate, None).unwrap();
+    assert!(!seen["roles"].to_string().contains("\"admin\""), "{}", seen["roles"]);
+}
+
+#[test]
+fn settings_are_shown_and_read_anew() {
+    let (_folder, daemon, root) = house();
+    let (status, now) = daemon.call("GET", "/platform/config/current", &root, None).unwrap();
+    assert_eq!((status, &now["config"]["login_rate_disabled"]), (200, &json!("true")));
+    assert_eq!(now["sources"]["login_rate_disabled"], "environment GATEHOUSE_LOGIN_RATE_DISABLED");
+    assert!(!now.to_string().contains(PASSWORD), "{now}");
+    let (status, done) = daemon.call("POST", "/platform/config/reload", &root, None).unwrap();
+    assert_eq!((status, &done["needs_restart"]), (200, &json!([])), "{done}");
+    let (_, keys) = daemon.call("GET", "/platform/config/reloadable-keys", &root, None).unwrap();
+    assert!(keys["reloadable_keys"].as_array().unwrap().contains(&json!("log_level")), "{keys}");
+    let eva = user(&daemon, &root, "eva", "user");
+    for (method, path) in
+        [("GET", "current"), ("POST", "reload"), ("POST", "rollback"), ("GET", "export/all")]
+    {
+        let (status, _) = daemon.call(method, &format!("/platform/config/{path}"), &eva, None).unwrap();
+        assert_eq!(status, 403, "{path}");
+    }
+}

@@ -3,6 +3,7 @@
 pub(crate) mod apis;
 pub(crate) mod assignments;
 pub(crate) mod authorization;
+pub(crate) mod configuration;
 pub(crate) mod endpoints;
 pub(crate) mod gate;
 pub(crate) mod groups;
@@ -61,6 +62,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(rate_limits::routes)
             .configure(quota::routes)
             .configure(vault::routes)
+            .configure(configuration::routes)
             .configure(health::platform)
             .default_service(web::to(unknown)),
     );

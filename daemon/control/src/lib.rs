@@ -14,7 +14,7 @@ mod session;
 mod state;
 mod subjects;
 
-pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit, PlatformCors};
+pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};

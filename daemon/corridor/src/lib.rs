@@ -6,6 +6,7 @@ pub mod clock;
 pub mod command;
 pub mod meter;
 pub mod permission;
+pub mod reload;
 pub mod runs;
 pub mod shutdown;
 pub mod snapshot;

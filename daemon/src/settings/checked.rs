@@ -4,11 +4,35 @@ use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
 use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
+use gatehouse_control::Effective;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// Settings that are read at a start only; what [`Settings::needing_restart`] compares, and what only a start uses.
+pub(crate) const AT_START: &[&str] = &[
+    "listen",
+    "data_dir",
+    "runtime_dir",
+    "host_name",
+    "operators_group",
+    "viewers_group",
+    "workers",
+    "log_format",
+    "log_dir",
+    "admin_username",
+    "admin_email",
+    "admin_password",
+    "encryption_key",
+    "argon2_memory_kib",
+    "argon2_iterations",
+    "argon2_lanes",
+    "hash_threads",
+    "drain_secs",
+    "store_backend",
+];
 
 /// The settings a daemon runs with.
 #[derive(Debug, Clone)]
@@ -59,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) drain: Duration,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
+    /// All of them as they are shown.
+    pub(crate) effective: Vec<Effective>,
 }
 
 impl Settings {
@@ -241,6 +267,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
         data_dir,
         file,
+        effective: super::effective(merged),
     };
     identity(&mut r, &settings);
     guards(&mut r, tls_in_front);

@@ -21,6 +21,7 @@ pub const TABLES: &[Table] = &[
     table("assignments", true),
     table("endpoints", true),
     table("groups", true),
+    table("imports", false),
     table("keys", true),
     table("meta", false),
     table("outbox", false),
