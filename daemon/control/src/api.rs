@@ -10,6 +10,7 @@ pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod lists;
+pub(crate) mod logging;
 pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod rate_limits;
@@ -63,6 +64,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(quota::routes)
             .configure(vault::routes)
             .configure(configuration::routes)
+            .configure(logging::routes)
             .configure(health::platform)
             .default_service(web::to(unknown)),
     );

@@ -30,6 +30,10 @@ use subjects::passwords::Hasher;
 use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
 use subjects::usage::Usages;
+use tokio::sync::Semaphore;
+
+/// Looks through the files of records at once.
+const LOOKS: usize = 2;
 
 /// The control plane; cheap to clone.
 #[derive(Clone)]
@@ -46,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
     pub(crate) usages: Arc<Usages>,
+    /// Bounds how many look through the files of records at once.
+    pub(crate) looks: Semaphore,
 }
 
 impl Inner {
@@ -102,6 +108,7 @@ impl Control {
             logins,
             registrations,
             usages,
+            looks: Semaphore::new(LOOKS),
         })))
     }
 

@@ -3,12 +3,14 @@
 pub(crate) mod addresses;
 pub(crate) mod apis;
 pub(crate) mod backups;
+pub(crate) mod backwards;
 pub(crate) mod bootstrap;
 pub(crate) mod configuration;
 pub(crate) mod cors;
 pub(crate) mod entities;
 pub(crate) mod imports;
 pub(crate) mod leaving;
+pub(crate) mod logs;
 pub(crate) mod passwords;
 pub(crate) mod permits;
 pub(crate) mod rate_rules;
