@@ -67,6 +67,7 @@ async fn live(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<
             _ = signals.terminate.recv() => house.shutdown.ask(Ending::Exit),
             _ = signals.interrupt.recv() => house.shutdown.ask(Ending::Exit),
             _ = signals.again.recv() => house.shutdown.ask(Ending::Restart),
+            _ = signals.dump.recv() => dump(&house),
             _ = signals.hangup.recv() => drop(reload(&house, &inputs).await),
             // The house holds a sender, so this does not end.
             Some(asker) = reloads.recv() => drop(asker.send(reload(&house, &inputs).await)),
@@ -80,6 +81,7 @@ struct Signals {
     interrupt: Signal,
     hangup: Signal,
     again: Signal,
+    dump: Signal,
 }
 
 impl Signals {
@@ -89,6 +91,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             again: signal(SignalKind::user_defined2())?,
+            dump: signal(SignalKind::user_defined1())?,
         })
     }
 }
@@ -133,6 +136,18 @@ fn announce(house: &House) -> anyhow::Result<()> {
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
     tracing::info!(target: "run", address = %house.address, "serving");
     Ok(())
+}
+
+/// SIGUSR1: writes an encrypted dump of all rows, where no request waits for it.
+fn dump(house: &House) {
+    let control = house.control.clone();
+    house.tasks.spawn_to_end(async move {
+        match tokio::task::spawn_blocking(move || control.dump()).await {
+            Ok(Ok(path)) => tracing::info!(target: "run", path = %path.display(), "dumped"),
+            Ok(Err(problem)) => tracing::error!(target: "run", code = problem.code, "not dumped: {problem}"),
+            Err(error) => tracing::error!(target: "run", %error, "not dumped"),
+        }
+    });
 }
 
 /// SIGHUP: reads the settings anew. What can change live does; what differs and needs a restart is named in the log.

@@ -1,9 +1,12 @@
 //! THE LIST of management resources: one line each.
 
+pub(crate) mod analytics;
 pub(crate) mod apis;
 pub(crate) mod assignments;
 pub(crate) mod authorization;
+pub(crate) mod chaos;
 pub(crate) mod configuration;
+pub(crate) mod dashboard;
 pub(crate) mod endpoints;
 pub(crate) mod gate;
 pub(crate) mod groups;
@@ -11,6 +14,7 @@ pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod logging;
+pub(crate) mod memory;
 pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod rate_limits;
@@ -65,6 +69,10 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(vault::routes)
             .configure(configuration::routes)
             .configure(logging::routes)
+            .configure(memory::routes)
+            .configure(chaos::routes)
+            .configure(dashboard::routes)
+            .configure(analytics::routes)
             .configure(health::platform)
             .default_service(web::to(unknown)),
     );

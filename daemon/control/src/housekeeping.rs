@@ -1,10 +1,11 @@
 //! What control does by itself, beside requests and commands.
 
 use crate::commands::blocking;
-use crate::subjects::turns;
+use crate::subjects::{dumps, turns};
 use crate::{Control, Inner};
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::tasks::TaskGroup;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,15 @@ impl Control {
     pub fn housekeeping(&self, tasks: &TaskGroup) {
         tasks.spawn(turns::follow(Arc::clone(&self.0)));
         tasks.spawn(keep_usage(Arc::clone(&self.0)));
+    }
+
+    /// Writes an encrypted dump of all rows where dumps lie if no path is asked for; the path it got. Blocks.
+    ///
+    /// # Errors
+    /// What kept it from the disk.
+    pub fn dump(&self) -> Result<PathBuf, Problem> {
+        let control = &self.0;
+        dumps::write(&control.changes.state(), &control.config(), None, control.clock.unix_ms())
     }
 
     /// Writes down what only memory knows; to be called when no request is served any more and before the store is

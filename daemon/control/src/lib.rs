@@ -18,6 +18,7 @@ pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, 
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
+use api::chaos::Chaos;
 use arc_swap::ArcSwap;
 use change::Changes;
 use gatehouse_common::problem::Problem;
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) usages: Arc<Usages>,
     /// Bounds how many look through the files of records at once.
     pub(crate) looks: Semaphore,
+    pub(crate) chaos: Chaos,
 }
 
 impl Inner {
@@ -109,6 +111,7 @@ impl Control {
             registrations,
             usages,
             looks: Semaphore::new(LOOKS),
+            chaos: Chaos::default(),
         })))
     }
 

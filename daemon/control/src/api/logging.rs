@@ -104,7 +104,10 @@ fn wanted(query: &Query) -> Result<Wanted, Problem> {
         request: text("request_id"),
         method: text("method"),
         address: text("ip_address"),
-        level: text("level"),
+        level: match text("level").to_uppercase() {
+            level if level == "WARN" => "WARNING".to_owned(),
+            level => level,
+        },
         source: known("type")?,
         but_source: known("exclude_type")?,
         least_ms: query.number("min_response_time", 0.0, f64::MAX)?,
@@ -158,10 +161,6 @@ impl Counted {
         } else if self.0.len() < NAMES {
             self.0.insert(name.to_owned(), 1);
         }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
     }
 
     /// The most frequent ones, with their names under a word.

@@ -142,6 +142,22 @@ impl Usages {
         entries.get(user).map(|entry| entry.seen(now_ms).days).unwrap_or_default()
     }
 
+    /// What a look at each user's cells gives, of those it gives something for.
+    pub(crate) fn all<T>(&self, look: impl Fn(&str, &Usage) -> Option<T>) -> Vec<T> {
+        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter_map(|(user, entry)| look(user, &entry.usage)).collect()
+    }
+
+    /// Requests of all users by month.
+    pub(crate) fn totals(&self, now_ms: i64) -> BTreeMap<String, u64> {
+        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = BTreeMap::new();
+        for (month, period) in entries.values().flat_map(|entry| entry.seen(now_ms).months) {
+            *totals.entry(month).or_default() += period.requests;
+        }
+        totals
+    }
+
     /// Writes down what has changed and drops who is no user any more. Blocks on the disk.
     ///
     /// # Errors
