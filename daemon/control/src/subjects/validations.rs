@@ -68,16 +68,18 @@ pub(crate) fn check(row: &Row) -> Result<(), Problem> {
     }
 }
 
+/// Longest text told of what is wrong with a schema, characters.
+const TOLD_CHARS: usize = 300;
+
 fn json_schema(schema: &Value) -> Result<(), Problem> {
-    let refused = |text: String| {
-        Problem::compat(422, "VAL001", format!("Validation Error: json_schema: {text}")).at("json_schema")
-    };
-    if let Err(error) = jsonschema::meta::validate(schema) {
-        return Err(refused(format!("at {:?}: {error}", error.instance_path().to_string())));
-    }
     // The crate is built without the features that fetch: what lies elsewhere is refused here.
-    let built = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex()).build(schema);
-    built.map(drop).map_err(|error| refused(error.to_string()))
+    let options = jsonschema::options().with_pattern_options(jsonschema::PatternOptions::regex());
+    options.build(schema).map(drop).map_err(|error| {
+        let told: String = error.to_string().chars().take(TOLD_CHARS).collect();
+        let place = error.instance_path().to_string();
+        let text = format!("Validation Error: json_schema: at {place:?}: {told}");
+        Problem::compat(422, "VAL001", text).at("json_schema")
+    })
 }
 
 fn map(rules: &Map<String, Value>, place: &str, count: &mut usize, depth: usize) -> Result<(), Problem> {
@@ -229,6 +231,8 @@ mod tests {
             json!({"properties": {"a": {"minimum": "x"}}}),
             json!({"$ref": "https://example.org/schema.json"}),
             json!({"$ref": "file:///etc/passwd"}),
+            json!({"$schema": "https://example.org/unknown"}),
+            json!({"$ref": "#/$defs/none"}),
             json!({"pattern": "(?=x)x"}),
         ] {
             let problem = schema(bad.clone()).unwrap_err();
