@@ -215,7 +215,7 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     ops.close().await;
     tasks.close().await;
     records.stop();
-    control.settle();
+    control.settle_usage();
     ops.settle();
     store.close();
     tracing::info!(target: "run", cut = left, "ended");

@@ -30,7 +30,7 @@ impl Control {
 
     /// Writes down what only memory knows; to be called when no request is served any more and before the store is
     /// closed. Blocks on the disk.
-    pub fn settle(&self) {
+    pub fn settle_usage(&self) {
         if let Err(problem) = save_usage(&self.0) {
             tracing::error!(target: "usage", code = problem.code, "usage is not written down: {problem}");
         }

@@ -92,7 +92,9 @@ async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let scheduled = tiers::scheduled(top, now_ms);
     let first = tiers::in_force(top, now_ms).map(tiers::shown).or_else(|| scheduled.first().cloned());
     let mut answer = first.ok_or_else(|| unassigned(user))?;
-    answer["scheduled"] = Value::Array(scheduled);
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert("scheduled".to_owned(), Value::Array(scheduled));
+    }
     Ok(bare(200, &answer))
 }
 

@@ -183,9 +183,9 @@ async fn rollback(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outc
         Ok(imports::taken_back(state, caller, &snapshots, &id)?.detail(detail))
     };
     caller.submit(control, make).await?;
-    let mut body = told;
-    body["message"] = json!("Configuration rolled back");
-    Ok(Reply::Data(200, body))
+    let mut body = told.as_object().cloned().unwrap_or_default();
+    body.insert("message".to_owned(), json!("Configuration rolled back"));
+    Ok(Reply::Data(200, Value::Object(body)))
 }
 
 async fn current(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {

@@ -133,19 +133,22 @@ async fn export(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
 
 async fn tier_info(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
-    let current = current(control, &caller)?;
+    let found = tiers::row_of(&caller.state, &caller.name, control.clock.unix_ms());
+    let (tier, assignment) = found.ok_or_else(untiered)?;
     let price = |row: &Row| row.get("price_monthly").and_then(Value::as_f64).unwrap_or(0.0);
-    let now = current["price_monthly"].as_f64().unwrap_or(0.0);
     let others = caller.state.rows("tiers").map(|(_, row)| row);
-    let others = others.filter(|row| row.flag("enabled") && current["tier_id"] != row.text("tier_id"));
+    let others = others.filter(|row| row.flag("enabled") && row.text("tier_id") != tier.text("tier_id"));
     let options: Vec<_> = others
-        .filter(|row| price(row) >= now)
+        .filter(|row| price(row) >= price(tier))
         .map(|row| {
             json!({"tier_id": row.text("tier_id"), "display_name": row.text("display_name"),
                    "price_monthly": row.get("price_monthly"), "features": row.list("features")})
         })
         .collect();
-    Ok(bare(200, &json!({"current_tier": current, "upgrade_options": options})))
+    Ok(bare(
+        200,
+        &json!({"current_tier": described(tier, tiers::limits(tier, assignment)), "upgrade_options": options}),
+    ))
 }
 
 /// What lies above a window's limit is the burst.

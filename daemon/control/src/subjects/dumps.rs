@@ -108,7 +108,9 @@ fn decrypted(key: &Secret<String>, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, P
 fn document(state: &State, now_ms: i64) -> Value {
     let mut data: Map<String, Value> = Map::new();
     for (table, key, mut row) in backups::rows(state) {
-        row[KEY] = json!(key);
+        if let Some(row) = row.as_object_mut() {
+            row.insert(KEY.to_owned(), json!(key));
+        }
         let list = data.entry(table).or_insert_with(|| json!([]));
         if let Some(list) = list.as_array_mut() {
             list.push(row);
