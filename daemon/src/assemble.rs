@@ -112,6 +112,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let control = Control::start(config, store.clone(), publisher).await.map_err(told)?;
     let (door, commands) = ControlHandle::door();
     control.serve(commands, &tasks);
+    control.tend(&tasks);
     control.housekeeping(&tasks);
     let ports = OpsPorts {
         control: door,

@@ -212,6 +212,9 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     let left = telemetry.in_flight.load(Ordering::Acquire);
     shutdown.enter(Phase::Closing);
     server.stop(left == 0).await;
+    if let Err(problem) = control.settle().await {
+        tracing::error!(target: "run", code = problem.code, "leased credits are not written back: {problem}");
+    }
     ops.close().await;
     tasks.close().await;
     records.stop();

@@ -16,6 +16,7 @@ mod faults;
 mod gateway;
 mod identity;
 mod layering;
+mod manager;
 mod manager_config;
 mod manager_limits;
 mod ops;

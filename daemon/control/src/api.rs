@@ -6,6 +6,7 @@ pub(crate) mod assignments;
 pub(crate) mod authorization;
 pub(crate) mod chaos;
 pub(crate) mod configuration;
+pub(crate) mod credits;
 pub(crate) mod dashboard;
 pub(crate) mod endpoints;
 pub(crate) mod gate;
@@ -59,6 +60,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(roles::routes)
             .configure(groups::routes)
             .configure(subscriptions::routes)
+            .configure(credits::routes)
             .configure(routings::routes)
             .configure(security::routes)
             .configure(tools::routes)

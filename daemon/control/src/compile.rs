@@ -11,7 +11,9 @@ mod tests;
 pub(crate) use apis::KeySets;
 
 use crate::config::ControlConfig;
+use crate::leases::Cells;
 use crate::state::{Row, State};
+use crate::subjects::sealing::Sealer;
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use imbl::ordmap::DiffItem;
 use std::collections::BTreeSet;
@@ -26,18 +28,22 @@ pub(crate) struct Compiler {
     pub(crate) counters: u64,
     enforce_admin_subscription: bool,
     localhost_bypass: Option<bool>,
+    sealer: Arc<Sealer>,
+    cells: Arc<Cells>,
     /// Keys of external issuers, as they were fetched last.
     pub(crate) jwks: KeySets,
 }
 
 impl Compiler {
-    pub(crate) fn new(config: &ControlConfig) -> Self {
+    pub(crate) fn new(config: &ControlConfig, sealer: &Arc<Sealer>, cells: &Arc<Cells>) -> Self {
         Self {
             token_keys: config.signing_keys.clone(),
             limits: Arc::new(config.limits.clone()),
             counters: 0,
             enforce_admin_subscription: config.enforce_admin_subscription,
             localhost_bypass: config.localhost_bypass,
+            sealer: Arc::clone(sealer),
+            cells: Arc::clone(cells),
             jwks: KeySets::new(),
         }
     }
@@ -52,6 +58,7 @@ pub(crate) fn compile(compiler: &Compiler, state: &State, before: &Snapshot) -> 
         api_keys: credentials::keys(state),
         token_keys: compiler.token_keys.clone(),
         revoked_tokens: state.rows("revoked").map(|(id, _)| id.clone()).collect(),
+        credit_groups: platform::credit_groups(compiler, state),
         routings: platform::routings(state),
         security: platform::security(compiler, state),
         limits: Arc::clone(&compiler.limits),

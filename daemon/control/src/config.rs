@@ -150,3 +150,47 @@ pub struct ControlConfig {
     /// Time.
     pub clock: Clock,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// Settings that a test can start with.
+    pub(crate) fn config(folder: &Path) -> ControlConfig {
+        let unlimited = LoginLimit { per_window: 1, window_secs: 1, disabled: true };
+        ControlConfig {
+            bootstrap: None,
+            signing_keys: Vec::new(),
+            encryption_key: Secret::new("0123456789abcdefghijklmnopqrstuvwxyz".to_owned()),
+            access_ttl_secs: 1_800,
+            refresh_ttl_secs: 604_800,
+            argon2: Argon2Config { memory_kib: 8_192, iterations: 1, lanes: 1 },
+            hash_threads: 1,
+            login_limit: unlimited,
+            registration: false,
+            register_limit: unlimited,
+            strict_envelope: false,
+            enforce_admin_subscription: false,
+            cookie_secure: false,
+            cookie_samesite: "strict".to_owned(),
+            cookie_domain: None,
+            cors: PlatformCors::default(),
+            localhost_bypass: None,
+            limits: GatewayLimits::default(),
+            page_size_max: 1_000,
+            audit_floor: 0,
+            backups: folder.join("backups"),
+            settings_file: None,
+            effective: Vec::new(),
+            reloader: gatehouse_corridor::reload::door().0,
+            data_dir: PathBuf::new(),
+            log_dir: PathBuf::new(),
+            shutdown: Shutdown::new(Duration::ZERO),
+            check: |_, _| Vec::new(),
+            telemetry: Telemetry::new(1),
+            clock: Clock::manual(1_700_000_000_000),
+        }
+    }
+}

@@ -1,11 +1,14 @@
 //! THE LIST of secondary indexes: what rows are found by beside their key, so that no change looks through a whole table.
 
+use crate::leases::ACCOUNTS;
 use crate::state::{Fields as _, Row};
-use crate::subjects::tiers;
+use crate::subjects::{credits, tiers};
 
 /// What rows are found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum By {
+    /// Accounts, by the second in which a credit group of theirs is due to be filled again.
+    AccountReset,
     /// APIs, by their host name.
     ApiHost,
     /// APIs, by where their issuer's keys are.
@@ -65,6 +68,7 @@ pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
             let host = host.map(|host| at(By::ApiHost, &host));
             host.into_iter().chain(issuer.map(|url| at(By::ApiJwks, url))).collect()
         }
+        ACCOUNTS => credits::resets(row).map(|secs| at(By::AccountReset, &second(secs))).collect(),
         "assignments" => tiers::mentioned(row).map(|tier| at(By::AssignedTier, tier)).collect(),
         "endpoints" => {
             vec![at(By::EndpointApi, &owner(row)), at(By::EndpointId, row.text("endpoint_id"))]

@@ -9,10 +9,13 @@ mod config;
 mod envelope;
 mod housekeeping;
 mod index;
+mod keysets;
+mod leases;
 mod schema;
 mod session;
 mod state;
 mod subjects;
+mod tending;
 
 pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
 pub use subjects::tokens::key_id;
@@ -94,7 +97,7 @@ impl Control {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
         let usages = Arc::new(Usages::load(&store).map_err(|error| error.problem())?);
         let sealer = Arc::new(Sealer::new(&config.encryption_key)?);
-        let changes = Changes::start(&config, store.clone(), publisher)?;
+        let changes = Changes::start(&config, store.clone(), publisher, Arc::clone(&sealer))?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
         let (logins, registrations) = Default::default();

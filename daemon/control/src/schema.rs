@@ -23,6 +23,7 @@ pub(crate) enum Kind {
     Time,
     Flag,
     Object,
+    Objects,
 }
 
 /// What an absent field becomes.
@@ -162,6 +163,10 @@ fn coerce(name: &str, kind: Kind, value: &Value) -> Result<Value, Problem> {
             .map(|at| json!(times::text(at)))
             .ok_or_else(|| refused(name, "a time like 2026-01-31T12:00:00Z")),
         Kind::Flag => flag(value).map(|flag| json!(flag)).ok_or_else(|| refused(name, "true or false")),
+        Kind::Objects => match value.as_array() {
+            Some(items) if items.iter().all(Value::is_object) => Ok(value.clone()),
+            _ => Err(refused(name, "a list of objects")),
+        },
         Kind::Object => match value {
             Value::Object(_) => Ok(value.clone()),
             _ => Err(refused(name, "an object")),

@@ -67,11 +67,25 @@ impl Caller {
     }
 }
 
+/// Fields that only proxies write: whoever sends one speaks for somebody else.
+const PROXY_FIELDS: [&str; 9] = [
+    "x-forwarded-for",
+    "forwarded",
+    "x-real-ip",
+    "cf-connecting-ip",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "true-client-ip",
+    "via",
+];
+
 /// The peer, and what it says about whom it speaks for.
 pub(crate) fn origin(request: &HttpRequest) -> (Option<IpAddr>, Forwarded) {
     let line = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let lines: Vec<_> = request.headers().get_all("x-forwarded-for").map(line).collect();
     let told = Forwarded {
+        any: PROXY_FIELDS.iter().any(|name| request.headers().contains_key(*name)),
         chain: (!lines.is_empty()).then(|| lines.join(",")),
         real_ip: request.headers().get("x-real-ip").map(line),
     };
@@ -114,5 +128,66 @@ pub(crate) fn credential(request: &HttpRequest) -> Option<String> {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().to_owned()),
         Some(_) => None,
         None => Some(value.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    fn row(value: Value) -> Option<Arc<Row>> {
+        value.as_object().cloned().map(Arc::new)
+    }
+
+    #[test]
+    fn what_was_taken_away_before_the_change_counts_in_it() {
+        let mut state = State::default();
+        state.set("roles", "ops", row(json!({"role_name": "ops", "manage_apis": true})));
+        let user = json!({"username": "ana", "role": "ops", "active": true, "token_epoch": 1});
+        state.set("users", "ana", row(user.clone()));
+        let claims = Claims {
+            sub: "ana".to_owned(),
+            role: "ops".to_owned(),
+            exp: i64::MAX,
+            iat: 0,
+            jti: "j".to_owned(),
+            sid: "s".to_owned(),
+            epoch: 1,
+            typ: "access".to_owned(),
+            accesses: BTreeMap::new(),
+        };
+        let caller = Caller {
+            name: "ana".to_owned(),
+            user: Arc::clone(state.get("users", "ana").unwrap()),
+            claims,
+            state: Arc::new(state.clone()),
+            source: String::new(),
+        };
+        assert!(caller.at(&state).unwrap().needs("manage_apis", "API007").is_ok());
+        let changed = |change: &dyn Fn(&mut State)| {
+            let mut later = state.clone();
+            change(&mut later);
+            caller
+                .at(&later)
+                .and_then(|caller| caller.needs("manage_apis", "API007"))
+                .map_err(|problem| problem.status)
+        };
+        let with = |field: &str, value: Value| {
+            let mut user = user.clone();
+            user[field] = value;
+            row(user)
+        };
+        for (change, status) in [
+            (&(|state: &mut State| drop(state.set("roles", "ops", None))) as &dyn Fn(&mut State), 403),
+            (&|state: &mut State| drop(state.set("users", "ana", with("role", json!("none")))), 403),
+            (&|state: &mut State| drop(state.set("users", "ana", None)), 401),
+            (&|state: &mut State| drop(state.set("users", "ana", with("active", json!(false)))), 401),
+            (&|state: &mut State| drop(state.set("users", "ana", with("token_epoch", json!(2)))), 401),
+            (&|state: &mut State| drop(state.set("revoked", "s", row(json!({})))), 401),
+        ] {
+            assert_eq!(changed(change), Err(status));
+        }
     }
 }

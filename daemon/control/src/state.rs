@@ -56,6 +56,15 @@ impl State {
         self.index.range(first..).take_while(same).map(|(_, _, key)| &**key)
     }
 
+    /// The values of an index, each once, in order.
+    pub(crate) fn values(&self, by: By) -> impl Iterator<Item = &str> {
+        let first: Entry = (by, "".into(), "".into());
+        let mut last = None;
+        let own =
+            self.index.range(first..).take_while(move |entry| entry.0 == by).map(|(_, value, _)| &**value);
+        own.filter(move |value| last.replace(*value) != Some(*value))
+    }
+
     /// Keys of the rows whose value in an index sorts up to this one.
     pub(crate) fn keys_up_to<'s>(&'s self, by: By, value: &'s str) -> impl Iterator<Item = &'s str> {
         let first: Entry = (by, "".into(), "".into());

@@ -7,6 +7,7 @@ pub(crate) mod backwards;
 pub(crate) mod bootstrap;
 pub(crate) mod configuration;
 pub(crate) mod cors;
+pub(crate) mod credits;
 pub(crate) mod dumps;
 pub(crate) mod entities;
 pub(crate) mod imports;

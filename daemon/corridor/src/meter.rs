@@ -138,6 +138,12 @@ impl Credit {
         !self.dry.load(Ordering::Acquire) && !self.wanted.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether somebody waits for a block, or soon will.
+    #[must_use]
+    pub fn wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
     /// Adds a block that was leased; `dry`: nothing more can be.
     pub fn fill(&self, block: u64, dry: bool) {
         self.left.fetch_add(block, Ordering::AcqRel);

@@ -9,6 +9,7 @@ pub use api::{Api, Endpoint};
 pub use consumer::{ApiKey, Consumer, CreditGroup, Rate, RateRule, TokenKey};
 pub use limits::{GatewayLimits, Routing, Security};
 
+use crate::credits::CreditBell;
 use gatehouse_common::ids::Revision;
 use imbl::{OrdMap, OrdSet};
 use std::sync::Arc;
@@ -46,6 +47,8 @@ pub struct Snapshot {
 /// Control's end of the door.
 #[derive(Debug, Clone)]
 pub struct Publisher {
+    /// By which the data plane asks for credits; control listens.
+    pub bell: Arc<CreditBell>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     acknowledged: watch::Receiver<Revision>,
 }
@@ -73,6 +76,8 @@ impl Publisher {
 /// Data's end of the door.
 #[derive(Debug, Clone)]
 pub struct Subscriber {
+    /// By which the data plane asks for credits.
+    pub bell: Arc<CreditBell>,
     /// Newest snapshot.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     acknowledge: watch::Sender<Revision>,
@@ -96,5 +101,7 @@ impl Subscriber {
 pub fn door() -> (Publisher, Subscriber) {
     let (snapshots, receiver) = watch::channel(Arc::new(Snapshot::default()));
     let (acknowledge, acknowledged) = watch::channel(Revision(0));
-    (Publisher { snapshots, acknowledged }, Subscriber { snapshots: receiver, acknowledge })
+    let bell = Arc::new(CreditBell::default());
+    let publisher = Publisher { bell: Arc::clone(&bell), snapshots, acknowledged };
+    (publisher, Subscriber { bell, snapshots: receiver, acknowledge })
 }

@@ -19,6 +19,7 @@ const fn table(name: &'static str, archived: bool) -> Table {
 pub const TABLES: &[Table] = &[
     table("apis", true),
     table("assignments", true),
+    table("credits", true),
     table("endpoints", true),
     table("groups", true),
     table("imports", false),
@@ -34,6 +35,7 @@ pub const TABLES: &[Table] = &[
     table("subscriptions", true),
     table("tiers", true),
     table("usage", false),
+    table("user_credits", true),
     table("users", true),
     table("validations", true),
     table("vault", true),

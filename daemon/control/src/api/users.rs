@@ -5,6 +5,7 @@ use crate::change::Draft;
 use crate::compile::consumers::bandwidth;
 use crate::envelope::Reply;
 use crate::index::{self, By};
+use crate::leases::ACCOUNTS;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
@@ -206,7 +207,7 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         attributes(&changes)?;
         let power = (caller.is_admin(), caller.may("manage_users"));
         let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
-        // Older clients send every field, and null for what they have nothing to say about.
+        // Older clients send every field; a null where nothing stands asks for nothing.
         changes.retain(|field, value| !schema::idle(&body, old, field, value));
         allowed(state, &name, old, &changes, power)?;
         let mut row = Row::clone(old);
@@ -308,6 +309,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
             .keys_by(By::KeyUser, &name)
             .fold(draft, |draft, id| draft.delete("keys", id).put("revoked", id, revoked_row(i64::MAX)));
         let draft = leaving::user(state, &name, draft);
+        let draft = draft.delete(ACCOUNTS, name.clone());
         Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
     };
     caller.submit(control, make).await?;

@@ -2,10 +2,12 @@
 
 use super::{Compiler, changed};
 use crate::index::By;
+use crate::leases::{self, ACCOUNTS};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::credits;
 use crate::subjects::roles::is_admin;
 use gatehouse_common::ids::ConsumerId;
-use gatehouse_corridor::snapshot::consumer::Throttle;
+use gatehouse_corridor::snapshot::consumer::{Account, Throttle};
 use gatehouse_corridor::snapshot::{Consumer, Rate, Snapshot};
 use imbl::OrdMap;
 use std::collections::BTreeSet;
@@ -38,6 +40,8 @@ pub(super) fn update(
     for table in OF_A_USER {
         touched.extend(changed(old, new, table).map(|row| row.key));
     }
+    let accounts = changed(old, new, ACCOUNTS).filter(|row| credits::differ(row.old, row.new));
+    touched.extend(accounts.map(|row| row.key));
     for role in changed(old, new, "roles").filter(|role| is_admin(old, role.key) != is_admin(new, role.key)) {
         touched.extend(new.keys_by(By::UserRole, role.key));
     }
@@ -66,9 +70,24 @@ fn consumer(name: &str, row: &Row, (compiler, state): (&Compiler, &State), befor
         rate: rate(row),
         throttle: throttle(row),
         bandwidth: bandwidth(row),
+        credits: accounts(compiler, name, state),
         usage: before.consumers.get(name).map(|known| Arc::clone(&known.usage)).unwrap_or_default(),
         ..Consumer::default()
     }
+}
+
+/// What a user may spend: the cells are the same ones in every snapshot.
+fn accounts(compiler: &Compiler, name: &str, state: &State) -> Vec<Account> {
+    let Some(row) = state.get(ACCOUNTS, name) else { return Vec::new() };
+    let one = |(group, account): (&String, &serde_json::Value)| {
+        let sealed = account.get(credits::USER_KEY).and_then(serde_json::Value::as_str);
+        Account {
+            credit: compiler.cells.of(name, group, leases::available(row, group)),
+            key: sealed.and_then(|sealed| compiler.sealer.open(&credits::user_place(name, group), sealed)),
+            group: group.clone(),
+        }
+    };
+    leases::groups(row).into_iter().flatten().map(one).collect()
 }
 
 /// Milliseconds of a unit, spec/doorman.md 5.3; `usual` for none, a minute for one that nobody knows.

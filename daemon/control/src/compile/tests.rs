@@ -1,8 +1,11 @@
 //! Whatever the changes are, and in whatever order they come, what is compiled of each is what compiling all gives.
 
 use super::*;
+use crate::leases::ACCOUNTS;
 use crate::state::Fields as _;
+use crate::subjects::credits;
 use gatehouse_common::ids::Revision;
+use gatehouse_common::secret::Secret;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -17,6 +20,8 @@ fn compiler() -> Compiler {
         counters: 0,
         enforce_admin_subscription: false,
         localhost_bypass: None,
+        sealer: Arc::new(Sealer::new(&Secret::new("0123456789".to_owned())).unwrap()),
+        cells: Arc::default(),
         jwks: KeySets::new(),
     }
 }
@@ -25,7 +30,7 @@ fn compiler() -> Compiler {
 fn change(table: usize, key: u8, variant: u8) -> (&'static str, String, Option<Arc<Row>>) {
     let (key, other) = (key % 4, variant % 3);
     let name = format!("n{key}");
-    let (table, name, value) = match table % 8 {
+    let (table, name, value) = match table % 10 {
         0 => (
             "apis",
             format!("{name}/v1"),
@@ -57,6 +62,19 @@ fn change(table: usize, key: u8, variant: u8) -> (&'static str, String, Option<A
             ("routings", name.clone(), json!({"client_key": name, "routing_servers": [variant.to_string()]}))
         }
         6 => ("settings", "security".to_owned(), json!({"ip_blacklist": [format!("10.0.0.{variant}")]})),
+        7 => {
+            let groups = json!({format!("g{other}"): {"available_credits": variant, "tier_name": "t"}});
+            (ACCOUNTS, name.clone(), json!({"username": name, "users_credits": groups}))
+        }
+        8 => {
+            let sealed =
+                compiler().sealer.seal(&credits::place(&name, "api_key"), &variant.to_string()).unwrap();
+            (
+                "credits",
+                name.clone(),
+                json!({"api_credit_group": name, "api_key": sealed, "api_key_header": "x-key"}),
+            )
+        }
         // A hash belongs to one row: keys are random.
         _ => {
             let hash = hex::encode([key; 32]);
@@ -70,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn a_compiled_change_is_what_compiling_all_gives(
-        changes in proptest::collection::vec((0usize..8, any::<u8>(), any::<u8>(), any::<bool>()), 1..40),
+        changes in proptest::collection::vec((0usize..10, any::<u8>(), any::<u8>(), any::<bool>()), 1..40),
     ) {
         let compiler = compiler();
         let (mut state, mut published) = (State::default(), State::default());
@@ -91,7 +109,7 @@ proptest! {
 
     #[test]
     fn an_index_holds_what_the_rows_say(
-        changes in proptest::collection::vec((0usize..8, any::<u8>(), any::<u8>()), 1..60),
+        changes in proptest::collection::vec((0usize..10, any::<u8>(), any::<u8>()), 1..60),
     ) {
         let mut state = State::default();
         for (table, key, variant) in changes {

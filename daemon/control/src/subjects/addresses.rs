@@ -3,10 +3,25 @@
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// An address, or a network.
+/// Networks that no public client can be in.
+const NEAR: [&str; 7] =
+    ["127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "::1", "fc00::/7"];
+
+/// An address, or a network; a network of IPv4 addresses in IPv6 form is the IPv4 one.
 pub(crate) fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    match (network, network.network().to_canonical()) {
+        (IpNet::V6(long), IpAddr::V4(inner)) if long.prefix_len() >= 96 => {
+            IpNet::new(IpAddr::V4(inner), long.prefix_len() - 96).ok()
+        }
+        _ => Some(network),
+    }
+}
+
+/// Whether an address is of this machine or of a private network.
+pub(crate) fn near(address: IpAddr) -> bool {
+    listed(&NEAR.map(str::to_owned), address)
 }
 
 /// What is wrong with the first that is neither.
@@ -36,6 +51,7 @@ mod tests {
             ("1.2.3.4", "1.2.3.4", true),
             ("1.2.3.4/32", "::ffff:1.2.3.4", true),
             ("2001:db8::/32", "2001:db8::1", true),
+            ("::ffff:1.2.3.0/120", "1.2.3.9", true),
             ("0.0.0.0/0", "::1", false),
         ] {
             assert_eq!(listed(&[list.to_owned()], address.parse().unwrap()), held, "{list} {address}");

@@ -5,7 +5,7 @@ use super::{backups, roles, stored};
 use crate::Inner;
 use crate::change::Draft;
 use crate::commands::blocking;
-use crate::compile::{Compiler, compile};
+use crate::compile::compile;
 use crate::state::{Fields as _, Row, State};
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
@@ -129,7 +129,7 @@ fn loadable(control: &Inner, state: &State, writes: &[Write]) -> Result<(), Prob
     }
     let config = control.config();
     let before = control.changes.published();
-    let problems = (config.check)(&before, &compile(&Compiler::new(&config), &after, &before));
+    let problems = (config.check)(&before, &compile(&control.changes.compiler(&config), &after, &before));
     problems.into_iter().next().map_or(Ok(()), Err)
 }
 

@@ -76,7 +76,7 @@ pub(crate) fn warnings(security: &Security) -> Vec<&'static str> {
     [
         (
             security.trust_forwarded && security.trusted_proxies.is_empty(),
-            "trust_x_forwarded_for without xff_trusted_proxies trusts nobody; list the proxies in front",
+            "trust_x_forwarded_for without xff_trusted_proxies believes every loopback and private peer; list the proxies",
         ),
         (
             !security.trust_forwarded && !security.trusted_proxies.is_empty(),
@@ -99,14 +99,20 @@ pub(crate) fn warnings(security: &Security) -> Vec<&'static str> {
 /// What a peer says about where a request comes from.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Forwarded {
+    /// Whether there is any field that only a proxy writes.
+    pub(crate) any: bool,
     /// All values of `X-Forwarded-For`, joined by commas.
     pub(crate) chain: Option<String>,
     pub(crate) real_ip: Option<String>,
 }
 
-/// Whose request it is: the peer's, or, where a trusted proxy tells, the last address of the chain that is not one.
+/// Whose request it is: the peer's, or, where a trusted proxy tells, the last address of the chain that is not one. Where
+/// no proxy is named, loopback and private peers are: no public client can be one.
 pub(crate) fn client(security: &Security, peer: IpAddr, told: &Forwarded) -> IpAddr {
-    let trusted = |address: IpAddr| listed(&security.trusted_proxies, address);
+    let trusted = |address: IpAddr| match security.trusted_proxies.is_empty() {
+        true => addresses::near(address),
+        false => listed(&security.trusted_proxies, address),
+    };
     if !security.trust_forwarded || !trusted(peer) {
         return peer;
     }
@@ -130,8 +136,7 @@ pub(crate) fn refusal(security: &Security, peer: IpAddr, told: &Forwarded) -> Op
     if security.allow.is_empty() && security.deny.is_empty() {
         return None;
     }
-    let direct = told.chain.is_none() && told.real_ip.is_none();
-    if security.localhost_bypass && direct && peer.to_canonical().is_loopback() {
+    if security.localhost_bypass && !told.any && peer.to_canonical().is_loopback() {
         return None;
     }
     let client = client(security, peer, told);
@@ -158,6 +163,10 @@ mod tests {
             trusted_proxies: texts(&["10.0.0.0/8"]),
             ..Security::default()
         };
+        let near = Security { trust_forwarded: true, ..Security::default() };
+        let told = Forwarded { any: true, chain: Some("1.2.3.4, 192.168.1.1".to_owned()), real_ip: None };
+        assert_eq!(client(&near, "127.0.0.1".parse().unwrap(), &told).to_string(), "1.2.3.4");
+        assert_eq!(client(&near, "8.8.8.8".parse().unwrap(), &told).to_string(), "8.8.8.8");
         for (peer, chain, client_) in [
             ("10.0.0.1", Some("1.2.3.4"), "1.2.3.4"),
             ("10.0.0.1", Some("6.6.6.6, 1.2.3.4, 10.0.0.2"), "1.2.3.4"),
@@ -166,7 +175,8 @@ mod tests {
             ("10.0.0.1", None, "9.9.9.9"),
             ("11.0.0.1", Some("1.2.3.4"), "11.0.0.1"),
         ] {
-            let told = Forwarded { chain: chain.map(str::to_owned), real_ip: Some("9.9.9.9".to_owned()) };
+            let told =
+                Forwarded { any: true, chain: chain.map(str::to_owned), real_ip: Some("9.9.9.9".to_owned()) };
             assert_eq!(
                 client(&trusting, peer.parse().unwrap(), &told).to_string(),
                 client_,
@@ -183,7 +193,7 @@ mod tests {
             localhost_bypass: true,
             ..Security::default()
         };
-        let forwarded = Forwarded { chain: Some("1.2.3.4".to_owned()), real_ip: None };
+        let forwarded = Forwarded { any: true, chain: Some("1.2.3.4".to_owned()), real_ip: None };
         for (peer, told, code) in [
             ("1.2.3.4", Forwarded::default(), None),
             ("1.2.3.9", Forwarded::default(), Some("SEC011")),
@@ -219,7 +229,7 @@ mod tests {
                 allow: texts(&["::1"]),
                 ..Security::default()
             };
-            drop(refusal(&security, peer.into(), &Forwarded { chain: Some(chain.clone()), real_ip: Some(chain) }));
+            drop(refusal(&security, peer.into(), &Forwarded { any: true, chain: Some(chain.clone()), real_ip: Some(chain) }));
         }
     }
 }

@@ -2,9 +2,10 @@
 //! edited by hand.
 
 use crate::api::{endpoints, groups, roles, routings, users, vault};
+use crate::leases::ACCOUNTS;
 use crate::schema;
 use crate::state::{Fields as _, Row};
-use crate::subjects::{apis, rate_rules, security, tiers, validations};
+use crate::subjects::{apis, credits, rate_rules, security, tiers, validations};
 use gatehouse_common::problem::{Code, Problem};
 use serde_json::Value;
 
@@ -29,6 +30,8 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
         "roles" => (schema::stored(&roles::fields(), row), row.text("role_name").to_owned()),
         "routings" => (schema::stored(routings::FIELDS, row), row.text("client_key").to_owned()),
         "settings" if key == security::PLACE.1 => (schema::stored(security::FIELDS, row), key.to_owned()),
+        "credits" => (schema::stored(credits::FIELDS, row), row.text("api_credit_group").to_owned()),
+        ACCOUNTS => (schema::stored(credits::ACCOUNT_FIELDS, row), row.text("username").to_owned()),
         "tiers" => (schema::stored(tiers::FIELDS, row), row.text("tier_id").to_owned()),
         "assignments" => (schema::stored(tiers::ASSIGNMENT, row), row.text("user_id").to_owned()),
         "rate_rules" => (rule(row), row.text("rule_id").to_owned()),
