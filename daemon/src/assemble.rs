@@ -15,6 +15,7 @@ use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLi
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
 use gatehouse_corridor::history::History;
+use gatehouse_corridor::reload::{Asked, Reloader, door as reload_door};
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{self, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
@@ -50,6 +51,9 @@ pub(crate) struct House {
     pub(crate) log_filter: LogFilter,
     /// The administrator's password, if this start made it.
     pub(crate) made_password: Option<Secret<String>>,
+    pub(crate) reloader: Reloader,
+    /// Who asks for settings to be read anew.
+    pub(crate) reloads: Option<Asked>,
     /// Where it was left, if standard output is no terminal.
     pub(crate) password_file: Option<PathBuf>,
 }
@@ -73,6 +77,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let (log_filter, log) = logging::start(&settings, LogRing::new(clock.clone(), redactor.clone()))?;
     let shutdown = Shutdown::new(settings.drain);
     let tasks = TaskGroup::new("house");
+    let (reloader, reloads) = reload_door();
     let (listener, address) = listen(settings.listen)?;
     let keys = keys(&settings)?;
     let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
@@ -89,7 +94,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =
-        control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry))?;
+        control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry, &reloader))?;
     config.history = history.clone();
     config.audit_floor = trail.last_seq();
     // Before the account exists: a crash in between makes a new password, it never loses one.
@@ -98,6 +103,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let (door, commands) = ControlHandle::door();
     control.serve(commands, &tasks);
     control.tend(&tasks);
+    control.housekeeping(&tasks);
     let ports = OpsPorts {
         control: door,
         telemetry: Arc::clone(&telemetry),
@@ -133,6 +139,8 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         history_file,
         log_filter,
         made_password,
+        reloader,
+        reloads: Some(reloads),
         password_file,
     })
 }
@@ -222,7 +230,7 @@ fn control_config(
     settings: &Settings,
     (signing_keys, encryption_key): Keys,
     store: &Store,
-    (clock, shutdown, telemetry): (Clock, &Shutdown, &Arc<Telemetry>),
+    (clock, shutdown, telemetry, reloader): (Clock, &Shutdown, &Arc<Telemetry>, &Reloader),
 ) -> anyhow::Result<(ControlConfig, Option<Secret<String>>)> {
     let empty = store.scan("users")?.is_empty();
     let made = (empty && settings.admin_password.is_none()).then(|| Secret::new(secrets::random_text(24)));
@@ -266,6 +274,10 @@ fn control_config(
         audit_floor: 0,
         backups: settings.data_dir.join("backups"),
         settings_file: settings.file.clone(),
+        effective: settings.effective.clone(),
+        reloader: reloader.clone(),
+        data_dir: settings.data_dir.clone(),
+        log_dir: settings.log_dir.clone(),
         shutdown: shutdown.clone(),
         check: DataPlane::check,
         telemetry: Arc::clone(telemetry),
@@ -278,7 +290,7 @@ fn control_config(
 
 /// What control is to work with after the settings were read anew.
 pub(crate) fn reloaded(house: &House, new: &Settings) -> anyhow::Result<ControlConfig> {
-    let ports = (Clock::System, &house.shutdown, &house.telemetry);
+    let ports = (Clock::System, &house.shutdown, &house.telemetry, &house.reloader);
     let (mut config, _) = control_config(new, keys(new)?, &house.store, ports)?;
     config.history = house.history.clone();
     Ok(config)

@@ -6,6 +6,7 @@ use crate::settings::checked::Settings;
 use crate::settings::{self, Inputs};
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
+use gatehouse_corridor::reload::Outcome;
 use gatehouse_corridor::shutdown::{Ending, Phase};
 use sd_notify::NotifyState;
 use std::io::Write as _;
@@ -50,7 +51,8 @@ fn become_anew(binary: PathBuf, listener: TcpListener) -> anyhow::Error {
 
 async fn live(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<(Ending, TcpListener)> {
     let mut signals = Signals::new()?;
-    let house = assemble::assemble(settings).await?;
+    let mut house = assemble::assemble(settings).await?;
+    let mut reloads = house.reloads.take().context("the door for reloads")?;
     if demo {
         demo::start(&house).await.context("starting the demo")?;
     }
@@ -63,7 +65,10 @@ async fn live(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<
             _ = signals.terminate.recv() => house.shutdown.ask(Ending::Exit),
             _ = signals.interrupt.recv() => house.shutdown.ask(Ending::Exit),
             _ = signals.again.recv() => house.shutdown.ask(Ending::Restart),
-            _ = signals.hangup.recv() => reload(&house, &inputs).await,
+            _ = signals.dump.recv() => dump(&house),
+            _ = signals.hangup.recv() => drop(reload(&house, &inputs).await),
+            // The house holds a sender, so this does not end.
+            Some(asker) = reloads.recv() => drop(asker.send(reload(&house, &inputs).await)),
         }
     };
     end(house, ending).await
@@ -74,6 +79,7 @@ struct Signals {
     interrupt: Signal,
     hangup: Signal,
     again: Signal,
+    dump: Signal,
 }
 
 impl Signals {
@@ -83,6 +89,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             again: signal(SignalKind::user_defined2())?,
+            dump: signal(SignalKind::user_defined1())?,
         })
     }
 }
@@ -129,14 +136,27 @@ fn announce(house: &House) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// SIGUSR1: writes an encrypted dump of all rows, where no request waits for it.
+fn dump(house: &House) {
+    let control = house.control.clone();
+    house.tasks.spawn_to_end(async move {
+        match tokio::task::spawn_blocking(move || control.dump()).await {
+            Ok(Ok(path)) => tracing::info!(target: "run", path = %path.display(), "dumped"),
+            Ok(Err(problem)) => tracing::error!(target: "run", code = problem.code, "not dumped: {problem}"),
+            Err(error) => tracing::error!(target: "run", %error, "not dumped"),
+        }
+    });
+}
+
 /// SIGHUP: reads the settings anew. What can change live does; what differs and needs a restart is named in the log.
-async fn reload(house: &House, inputs: &Inputs) {
+async fn reload(house: &House, inputs: &Inputs) -> Outcome {
     let stamp = NotifyState::monotonic_usec_now();
     match &stamp {
         Ok(stamp) => notify(&[NotifyState::Reloading, stamp.clone()]),
         Err(_) => notify(&[NotifyState::Reloading]),
     }
-    match reread(house, inputs).await {
+    let outcome = reread(house, inputs).await;
+    match &outcome {
         Ok((log_level, waiting)) if waiting.is_empty() => {
             tracing::info!(target: "run", log_level, "settings reloaded");
         }
@@ -149,6 +169,7 @@ async fn reload(house: &House, inputs: &Inputs) {
         }
     }
     notify(&[NotifyState::Ready]);
+    outcome.map(|(_, waiting)| waiting)
 }
 
 /// Applies the settings as they are now; the log level, and the names of those that wait for a restart.
@@ -206,6 +227,7 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     tasks.close().await;
     records.stop();
     history_file.stop();
+    control.settle_usage();
     ops.settle();
     store.close();
     tracing::info!(target: "run", cut = left, "ended");

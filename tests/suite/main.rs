@@ -17,6 +17,8 @@ mod gateway;
 mod identity;
 mod layering;
 mod manager;
+mod manager_config;
+mod manager_limits;
 mod ops;
 mod records;
 mod registry;

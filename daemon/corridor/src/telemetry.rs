@@ -129,7 +129,12 @@ impl Telemetry {
     }
 
     /// Counts a finished request in all places and leaves its record in the worker's ring; full rings drop and count.
+    /// A call of the appliance's own surface leaves its record and is no traffic.
     pub fn finish(&self, worker: usize, route: Option<&RouteStats>, record: AccessRecord) {
+        if record.protocol == Protocol::Manage {
+            self.push(worker, record);
+            return;
+        }
         self.coded(record.status);
         self.total.count(&record);
         if let Some(route) = route {

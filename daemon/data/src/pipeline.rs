@@ -18,6 +18,7 @@ use crate::stages::reply::{across, guard, preflight, reply};
 use crate::stages::route::{Found, route};
 use crate::stages::shape::shape;
 use crate::targets::local;
+use gatehouse_corridor::telemetry::Protocol;
 
 /// One request. Whether its connection can be used again.
 pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> bool {
@@ -66,8 +67,9 @@ async fn column<'a>(
     let call = match route(call, record)? {
         Found::Upstream(call) => call,
         Found::Local(call) => {
+            record.access.protocol = Protocol::Manage;
             in_flight(call.prepared.shares.all(), record)?;
-            return local::call(call.head, client, call.lane).await;
+            return local::call(&call, client).await;
         }
         Found::Preflight(call, route) => return Ok(preflight(&call, route)),
     };

@@ -4,7 +4,7 @@ use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
 use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
-use gatehouse_control::MetricsAccess;
+use gatehouse_control::{Effective, MetricsAccess};
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_data::ClientLimits;
 use std::fmt::Display;
@@ -12,6 +12,29 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// Settings that are read at a start only; what [`Settings::needing_restart`] compares, and what only a start uses.
+pub(crate) const AT_START: &[&str] = &[
+    "listen",
+    "data_dir",
+    "runtime_dir",
+    "host_name",
+    "operators_group",
+    "viewers_group",
+    "workers",
+    "log_format",
+    "log_dir",
+    "admin_username",
+    "admin_email",
+    "admin_password",
+    "encryption_key",
+    "argon2_memory_kib",
+    "argon2_iterations",
+    "argon2_lanes",
+    "hash_threads",
+    "drain_secs",
+    "store_backend",
+];
 
 /// The settings a daemon runs with.
 #[derive(Debug, Clone)]
@@ -63,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) gateway: GatewayLimits,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
+    /// All of them as they are shown.
+    pub(crate) effective: Vec<Effective>,
 }
 
 impl Settings {
@@ -255,6 +280,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
         data_dir,
         file,
+        effective: super::effective(merged),
     };
     identity(&mut r, &settings);
     guards(&mut r, tls_in_front);
