@@ -109,6 +109,14 @@ fn hosts_and_targets() {
     {
         assert!(read(&format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).is_err(), "{target}");
     }
+    for bad in [
+        "\r\nGET http://other/ HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET http://a?b/c HTTP/1.0\r\n\r\n",
+        "GET http://u@h/ HTTP/1.0\r\n\r\n",
+    ] {
+        assert!(read(bad).is_err(), "{bad:?}");
+    }
+    assert!(read("\r\nGET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n").is_ok());
     assert!(read("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n").is_ok());
     assert!(
         read("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n").is_ok(),
