@@ -4,6 +4,7 @@ pub mod bench;
 pub mod daemon;
 pub mod mischief;
 pub mod ops;
+pub mod recorder;
 pub mod tmux;
 pub mod upstream;
 pub mod wait;

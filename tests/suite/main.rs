@@ -22,5 +22,6 @@ mod registry;
 mod runbooks;
 mod settings;
 mod shop;
+mod smuggling;
 mod tidy;
 mod wire;
