@@ -253,21 +253,23 @@ fn perform(
         }
         "dies-on-reuse" | "resets-on-reuse" => stream.write_all(fine.as_bytes())?,
         // More than any buffer between it and a client that reads nothing.
-        "flood" | "flood-chunks" => return flood(name, stream),
+        "flood" | "flood-chunks" => return flood(name, head, stream),
         _ => return told(name, stream),
     }
     Ok(Then::Serve)
 }
 
-fn flood(name: &str, stream: &mut TcpStream) -> anyhow::Result<Then> {
-    const PIECES: usize = 4_096;
+/// As many MiB as the query says, or 256.
+fn flood(name: &str, head: &str, stream: &mut TcpStream) -> anyhow::Result<Then> {
     let piece = [b'x'; 65_536];
+    let query = head.split(['?', ' ']).nth(2).and_then(|query| query.parse::<usize>().ok());
+    let pieces = query.unwrap_or(256) * (1 << 20) / piece.len();
     if name == "flood" {
-        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", PIECES * piece.len())?;
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", pieces * piece.len())?;
     } else {
         stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
     }
-    for _ in 0..PIECES {
+    for _ in 0..pieces {
         if name == "flood" {
             stream.write_all(&piece)?;
         } else {

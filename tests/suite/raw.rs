@@ -6,7 +6,7 @@ use gatehouse_tests::wait::eventually;
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for bytes.
 const WAIT: Duration = Duration::from_secs(15);
@@ -219,6 +219,14 @@ pub(crate) fn record(daemon: &Daemon, path: &str, times: usize) -> Value {
         if found.len() == times { found.pop().ok_or(0) } else { Err(found.len()) }
     };
     eventually(&format!("record {times} of {path}"), look).unwrap()
+}
+
+/// Lets time pass, for a client that is slow.
+pub(crate) fn pause(millis: u64) {
+    let (begun, length) = (Instant::now(), Duration::from_millis(millis));
+    while let Some(left) = length.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
 }
 
 /// Waits until no client is connected, which the ops socket tells.
