@@ -6,6 +6,10 @@ use crate::http1::{Framing, Span, digits, span};
 use gatehouse_common::limits::{HEAD_BYTES, HEAD_FIELDS, TARGET_BYTES};
 use std::mem::MaybeUninit;
 
+/// What a connection keeps of a head's memory while it waits for the next one; most heads fit.
+const REST_BYTES: usize = 1_024;
+const REST_FIELDS: usize = 16;
+
 /// Why a head is none. Texts are fixed, so that nothing of the request can come back in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadHead {
@@ -177,6 +181,15 @@ impl Head {
         self.framing = self.body()?;
         self.connection();
         Ok(Some(used))
+    }
+
+    /// Lets go of what a long head took, before a wait that may be long.
+    pub(crate) fn rest(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(REST_BYTES);
+        self.fields.clear();
+        self.fields.shrink_to(REST_FIELDS);
+        self.first = [0; NAMES];
     }
 
     fn clear(&mut self, head: &[u8]) {

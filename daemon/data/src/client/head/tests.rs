@@ -138,6 +138,19 @@ fn bounds() {
     assert!(read("\nGET / HTTP/1.1\r\nHost: h\r\n\r\n").is_err());
 }
 
+#[test]
+fn a_long_head_is_not_kept() {
+    let mut head = Head::default();
+    let text =
+        format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", format!("X: {}\r\n", "x".repeat(600)).repeat(90));
+    head.read(text.as_bytes()).unwrap().unwrap();
+    assert!(head.text.capacity() > 50_000);
+    head.rest();
+    assert!(head.text.capacity() <= 2 * REST_BYTES && head.fields.capacity() <= 2 * REST_FIELDS);
+    head.read(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().unwrap();
+    assert_eq!((head.path(), head.get_text(Name::Host)), ("/", Some("h")));
+}
+
 proptest! {
     #[test]
     fn never_panics_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
