@@ -2,6 +2,8 @@
 //! The only file that reads the environment.
 
 pub(crate) mod checked;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gateway;
 mod observing;
 pub(crate) mod secrets;

@@ -3,7 +3,9 @@
 pub mod bench;
 pub mod daemon;
 pub mod exposition;
+pub mod mischief;
 pub mod ops;
+pub mod recorder;
 pub mod tmux;
 pub mod upstream;
 pub mod wait;

@@ -9,6 +9,8 @@ mod call;
 mod client;
 mod deadlines;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http1;
 mod lane;
 mod listener;

@@ -130,6 +130,8 @@ struct Writer {
     /// Of the chunk whose size was written.
     chunk_left: usize,
     ended: bool,
+    /// The client takes nothing now.
+    blocked: bool,
 }
 
 /// Sends an answer; `bytes_out` counts its content. Whether the connection can be used again.
@@ -145,6 +147,7 @@ pub(crate) async fn send(
     let to_close = !bodiless && answer.length.is_none() && !request.recent;
     // What is left of a body that nobody wants: read on if that is quick, else the connection ends.
     let keeps = request.keeps && !to_close && !lane.is_draining() && client.body_done();
+    client.answering();
     let mut out = answer.head;
     match answer.length {
         _ if matches!(answer.status, 100..200 | 204) => {}
@@ -164,11 +167,12 @@ pub(crate) async fn send(
     if bodiless {
         answer.content = Content::None;
     }
-    let mut writer = Writer { out, sent: 0, chunked, chunk_left: 0, ended: false };
+    let mut writer = Writer { out, sent: 0, chunked, chunk_left: 0, ended: false, blocked: false };
     let mut pace = Paced::new(lane.pace, &lane.deadlines);
     let sent = std::future::poll_fn(|context| {
+        writer.blocked = false;
         let polled = writer.poll(client, &mut answer.content, bytes_out, context);
-        if polled.is_pending() && writer.sent < writer.out.len() {
+        if writer.blocked {
             if pace.lost(*bytes_out, context) {
                 return Poll::Ready(Err(Cut::Client));
             }
@@ -179,6 +183,9 @@ pub(crate) async fn send(
     })
     .await;
     lane.spare(writer.out);
+    if to_close && sent.is_err() {
+        client.reset();
+    }
     sent.map(|()| keeps)
 }
 
@@ -268,7 +275,9 @@ impl Writer {
                 self.sent = 0;
                 return Poll::Ready(Ok(0));
             }
-            let written = ready!(client.poll_write(context, rest, piece)).map_err(|_| Cut::Client)?;
+            let polled = client.poll_write(context, rest, piece);
+            self.blocked |= polled.is_pending();
+            let written = ready!(polled).map_err(|_| Cut::Client)?;
             let of_piece = written.saturating_sub(rest.len());
             self.sent += written - of_piece;
             if of_piece > 0 {

@@ -143,6 +143,9 @@ async fn next(client: &mut Client, head: &mut Head, lane: &Rc<Lane>) -> Next {
                     if deadline.passed(context) {
                         return Poll::Ready(if begun { Next::Late } else { Next::End });
                     }
+                    if !begun {
+                        head.rest();
+                    }
                     return Poll::Pending;
                 }
             }

@@ -98,7 +98,7 @@ fn preflight<'a>(
 
 /// Dot segments (also with parameters, as in `..;a`), backslashes, and encodings of the characters that delimit
 /// segments.
-fn ambiguous(path: &str) -> bool {
+pub(crate) fn ambiguous(path: &str) -> bool {
     // Nearly every path ends here, without an allocation.
     if !path.contains(['%', '\\']) && !path.contains("/.") {
         return false;
