@@ -4,6 +4,7 @@
 use crate::records::Records;
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
+use crate::upstreams;
 use anyhow::{Context as _, anyhow};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
@@ -93,7 +94,8 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     };
     let telemetry = Telemetry::new(workers);
     let (publisher, subscriber) = snapshot::door();
-    let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone());
+    let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone(), &upstreams::roots());
+    data.resolve_by(upstreams::resolution(&settings));
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =
@@ -279,6 +281,7 @@ fn limits(settings: &Settings) -> GatewayLimits {
         connect_timeout_ms: settings.connect_timeout_millis,
         read_timeout_ms: settings.read_timeout_millis,
         idle_connections: settings.upstream_idle_connections,
+        upstream_connections: settings.upstream_connections_max,
         idle_timeout_ms: settings.upstream_idle_millis,
         in_flight: settings.in_flight_max,
         strict_envelope: settings.strict_envelope,

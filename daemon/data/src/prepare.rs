@@ -8,12 +8,13 @@ pub(crate) mod who;
 use crate::policies::addresses::Addresses;
 use crate::policies::forwarded::Proxies;
 use crate::policies::rules::Rules;
+use crate::upstream::peer::Peers;
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::snapshot::api::Balance;
 use gatehouse_corridor::snapshot::{Api, Routing, Snapshot};
 use gatehouse_corridor::telemetry::Telemetry;
-use imbl::GenericHashMap;
+use imbl::{GenericHashMap, OrdMap};
 use imbl::ordmap::DiffItem;
 use imbl::shared_ptr::DefaultSharedPtr;
 use jsonwebtoken::DecodingKey;
@@ -43,6 +44,10 @@ pub(crate) struct Prepared {
     pub(crate) platform: Arc<Addresses>,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) rules: Arc<Rules>,
+    /// Whom upstream connections are with, shared by all routes.
+    pub(crate) peers: Arc<Peers>,
+    /// The routes whose servers are probed.
+    pub(crate) probed: OrdMap<String, Arc<Route>>,
 }
 
 impl std::ops::Deref for Prepared {
@@ -56,13 +61,14 @@ impl std::ops::Deref for Prepared {
 /// All problems of what `before` does not share, each naming its API and field.
 pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let peers = Peers::default();
     let mut found =
         |field: &str, detail: String| problems.push(Problem::new(Code::BadInput, detail).at(field));
     for (key, api) in changed(&before.apis, &snapshot.apis) {
         if *key != api.path() {
             found("api_name", format!("{}: it lies under the key {key:?}", api.path()));
         }
-        if let Err(wrong) = Route::compile(api, &snapshot.limits, Arc::default()) {
+        if let Err(wrong) = Route::compile(api, &snapshot.limits, Arc::default(), &peers) {
             found(wrong.field, format!("{key}: {}", wrong.detail));
         }
     }
@@ -72,7 +78,7 @@ pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
         }
     }
     for (key, routing) in changed(&before.routings, &snapshot.routings) {
-        if let Err(detail) = compile_routing(routing) {
+        if let Err(detail) = compile_routing(routing, &peers) {
             found("routing_servers", format!("{key}: {detail}"));
         }
     }
@@ -103,8 +109,10 @@ fn changed<'s, V: PartialEq>(
     })
 }
 
-fn compile_routing(routing: &Routing) -> Result<Targets, String> {
-    Targets::compile(&Balance::RoundRobin, &routing.servers, routing.server_index)
+/// A routing's servers are trusted by the system's roots: it belongs to no API.
+fn compile_routing(routing: &Routing, peers: &Peers) -> Result<Targets, String> {
+    let trust = peers.trust(None)?;
+    Targets::compile(&Balance::RoundRobin, &routing.servers, routing.server_index, &trust)
 }
 
 /// Compiles what differs from `before`. What [`check`] refuses is left out.
@@ -121,6 +129,8 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
         platform: Arc::clone(&before.platform),
         proxies: Arc::clone(&before.proxies),
         rules: Arc::clone(&before.rules),
+        peers: Arc::clone(&before.peers),
+        probed: before.probed.clone(),
     };
     if !Arc::ptr_eq(&old.limits, &snapshot.limits) {
         // What an API leaves open is as the settings say.
@@ -147,7 +157,7 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
 impl Prepared {
     fn all_routes(&mut self, snapshot: &Snapshot, telemetry: &Telemetry) {
         let nothing = Snapshot::default();
-        (self.routes, self.hosts) = Default::default();
+        (self.routes, self.hosts, self.probed) = Default::default();
         self.routes_of(&nothing, snapshot, telemetry);
     }
 
@@ -159,6 +169,9 @@ impl Prepared {
                 DiffItem::Remove(_, gone) => (Some(gone), None),
             };
             let before = gone.and_then(|gone| self.routes.remove(gone.path().as_str()));
+            if before.as_ref().is_some_and(|before| !before.probed.is_empty()) {
+                self.probed.remove(&gone.map(|gone| gone.path()).unwrap_or_default());
+            }
             if let Some(gone) = gone {
                 if let Some(host) = &gone.hostname {
                     self.hosts.remove(host.as_str());
@@ -176,12 +189,15 @@ impl Prepared {
     fn route(&mut self, api: &Arc<Api>, before: Option<&Route>, snapshot: &Snapshot, telemetry: &Telemetry) {
         let name = api.path();
         let stats = telemetry.route_stats(&api.id, &name);
-        match Route::compile(api, &snapshot.limits, stats) {
+        match Route::compile(api, &snapshot.limits, stats, &self.peers) {
             Ok(route) => {
                 if let Some(before) = before {
-                    route.targets.balancer.follow(&before.targets.balancer);
+                    route.follow(before);
                 }
                 let route = Arc::new(route);
+                if !route.probed.is_empty() {
+                    self.probed.insert(name.clone(), Arc::clone(&route));
+                }
                 if let Some(host) = &api.hostname {
                     self.hosts.insert(host.as_str().into(), Arc::clone(&route));
                 }
@@ -226,7 +242,7 @@ impl Prepared {
             match item {
                 DiffItem::Remove(key, _) => drop(self.routings.remove(key.as_str())),
                 DiffItem::Add(key, routing) | DiffItem::Update { new: (key, routing), .. } => {
-                    if let Ok(targets) = compile_routing(routing) {
+                    if let Ok(targets) = compile_routing(routing, &self.peers) {
                         self.routings.insert(key.as_str().into(), Arc::new(targets));
                     }
                 }

@@ -3,9 +3,10 @@
 use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
 use super::signing::SigningKey;
 use super::{Merged, Value};
+use crate::upstreams::DNS_PORT;
 use gatehouse_common::secret::Secret;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -48,6 +49,9 @@ pub(crate) struct Settings {
     pub(crate) read_timeout_millis: u64,
     pub(crate) upstream_idle_connections: usize,
     pub(crate) upstream_idle_millis: u64,
+    pub(crate) upstream_connections_max: usize,
+    pub(crate) dns_servers: Vec<SocketAddr>,
+    pub(crate) hosts_file: PathBuf,
     pub(crate) in_flight_max: u64,
     pub(crate) drain: Duration,
     pub(crate) client_idle: Duration,
@@ -150,6 +154,19 @@ impl Reader<'_> {
         text
     }
 
+    fn dns_servers(&mut self) -> Vec<SocketAddr> {
+        let text = self.text("dns_servers");
+        let mut servers = Vec::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let alone = word.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
+            match word.parse().or(alone) {
+                Ok(server) => servers.push(server),
+                Err(_) => self.problem("dns_servers", "expected ADDRESS or ADDRESS:PORT, with commas between"),
+            }
+        }
+        servers
+    }
+
     fn signing_keys(&mut self) -> Vec<SigningKey> {
         let Some(text) = self.optional("signing_keys") else { return Vec::new() };
         super::signing::keys(&text).unwrap_or_else(|why| {
@@ -226,6 +243,9 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         read_timeout_millis: r.number("read_timeout_millis", 1, 86_400_000),
         upstream_idle_connections: r.number("upstream_idle_connections", 0, 100_000),
         upstream_idle_millis: r.number("upstream_idle_millis", 1, 86_400_000),
+        upstream_connections_max: r.number("upstream_connections_max", 1, 1_000_000),
+        dns_servers: r.dns_servers(),
+        hosts_file: PathBuf::from(r.text("hosts_file")),
         in_flight_max: r.number("in_flight_max", 1, 10_000_000),
         drain: Duration::from_secs(r.number("drain_secs", 0, 86_400)),
         client_idle: Duration::from_secs(r.number("client_idle_secs", 1, 86_400)),
@@ -315,6 +335,7 @@ mod tests {
         for (environment, name) in [
             (vec![("GATEHOUSE_LISTEN", "nowhere")], "listen"),
             (vec![("THREADS", "many")], "workers"),
+            (vec![("GATEHOUSE_DNS_SERVERS", "10.0.0.1, [::1]:5353, ::1, nowhere")], "dns_servers"),
             (vec![("JWT_SECRET_KEY", "tooshort1")], "signing_key"),
             (vec![("JWT_SECRET_KEY", long), ("MEM_ENCRYPTION_KEY", long)], "encryption_key"),
             (vec![("DOORMAN_ADMIN_PASSWORD", "tiny")], "admin_password"),
