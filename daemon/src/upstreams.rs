@@ -3,6 +3,7 @@
 
 use crate::settings::checked::Settings;
 use gatehouse_data::Resolution;
+use rustls_pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -14,7 +15,7 @@ const TIMEOUT_MS: u64 = 2_000;
 const ATTEMPTS: usize = 2;
 
 /// The system's roots, DER: of `SSL_CERT_FILE` and `SSL_CERT_DIR`, or where distributions keep them.
-pub(crate) fn roots() -> Vec<rustls_native_certs::CertificateDer> {
+pub(crate) fn roots() -> Vec<CertificateDer<'static>> {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(target: "upstream", %error, "reading the system's roots");
@@ -90,7 +91,8 @@ mod tests {
     fn lines_of_hosts() {
         let text = "# all\n127.0.0.1 localhost Local # two\n\n::1 localhost\nfe80::1%lo0 link\nno address\n127.0.0.1 local";
         let hosts = fixed(text);
-        let of = |name: &str| hosts.get(name).map(|found| found.iter().map(IpAddr::to_string).collect::<Vec<_>>());
+        let of =
+            |name: &str| hosts.get(name).map(|found| found.iter().map(IpAddr::to_string).collect::<Vec<_>>());
         let some = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
         for (name, wanted) in [
             ("localhost", some(&["127.0.0.1", "::1"])),

@@ -22,3 +22,4 @@ mod runbooks;
 mod settings;
 mod shop;
 mod tidy;
+mod upstreams;

@@ -268,3 +268,90 @@ fn failed(peer: &Peer, why: &Unreached) -> Failure {
     }
     Failure::Connect
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::stream::tests::run;
+    use crate::upstream::peer::Peers;
+    use tokio::net::TcpListener;
+
+    /// A listener that takes connections and says nothing, and the peer that it is.
+    async fn peer(peers: &Peers) -> (TcpListener, Arc<Peer>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, peers.trust(None).unwrap().peer("127.0.0.1", port, false).unwrap())
+    }
+
+    fn pool() -> Pool {
+        Pool::new(Names::new(Arc::default()))
+    }
+
+    const ONE: Bounds = Bounds { connect_ms: 200, most: 1, fresh: false };
+
+    #[test]
+    fn over_the_bound_one_waits_for_a_connection_that_comes_free() {
+        run(async {
+            let (pool, peers) = (pool(), Peers::default());
+            let (_listener, peer) = peer(&peers).await;
+            pool.take(&peer, 10_000, Instant::now());
+            let first = pool.open(&peer, ONE).await.unwrap();
+            let (waited, ()) = tokio::join!(pool.open(&peer, ONE), async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                pool.give(first, 8);
+            });
+            let given = waited.unwrap();
+            assert!(given.reused, "the same one");
+            assert_eq!(pool.open(&peer, ONE).await.err(), Some(Failure::Crowded));
+            let (waited, ()) = tokio::join!(pool.open(&peer, ONE), async {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                drop(given);
+            });
+            let fresh = waited.unwrap();
+            assert!(!fresh.reused, "a place came free");
+            pool.give(fresh, 8);
+            let fresh = pool.open(&peer, Bounds { fresh: true, ..ONE }).await.unwrap();
+            assert!(!fresh.reused, "an idle one makes place");
+        });
+    }
+
+    #[test]
+    fn what_is_idle_goes_when_its_time_is_over_it_closed_or_no_route_names_its_peer() {
+        run(async {
+            let (pool, peers) = (pool(), Peers::default());
+            let bounds = Bounds { most: 9, ..ONE };
+            for (age_ms, closed, named, kept) in [
+                (0, false, true, true),
+                (20_000, false, true, false),
+                (0, true, true, false),
+                (0, false, false, false),
+            ] {
+                let (listener, peer) = peer(&peers).await;
+                pool.take(&peer, 10_000, Instant::now());
+                let connection = pool.open(&peer, bounds).await.unwrap();
+                let other = listener.accept().await.unwrap();
+                pool.give(connection, 8);
+                let place = place(&peer);
+                let _kept = (!closed).then_some(other);
+                let _named = named.then_some(peer);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                pool.tidy(Instant::now() + Duration::from_millis(age_ms));
+                let left = pool.0.lines.borrow().contains_key(&place);
+                assert_eq!(left, kept, "{age_ms} {closed} {named}");
+                pool.0.lines.borrow_mut().clear();
+            }
+        });
+    }
+
+    #[test]
+    fn one_that_cannot_be_reached_leaves_its_place() {
+        run(async {
+            let (pool, peers) = (pool(), Peers::default());
+            let gone = peer(&peers).await.1;
+            assert_eq!(pool.open(&gone, ONE).await.err(), Some(Failure::Connect));
+            let nameless = peers.trust(None).unwrap().peer("no.test", 80, false).unwrap();
+            assert_eq!(pool.open(&nameless, ONE).await.err(), Some(Failure::Connect));
+            assert_eq!(pool.0.lines.borrow().values().map(|line| line.open.count.get()).sum::<usize>(), 0);
+        });
+    }
+}

@@ -161,7 +161,9 @@ impl Reader<'_> {
             let alone = word.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
             match word.parse().or(alone) {
                 Ok(server) => servers.push(server),
-                Err(_) => self.problem("dns_servers", "expected ADDRESS or ADDRESS:PORT, with commas between"),
+                Err(_) => {
+                    self.problem("dns_servers", "expected ADDRESS or ADDRESS:PORT, with commas between")
+                }
             }
         }
         servers

@@ -28,8 +28,12 @@ impl Registry {
     pub(super) fn forget(&self, route: &Arc<str>) {
         let mut servers = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let first: ServerName = (Arc::clone(route), "".into());
-        let names: Vec<ServerName> =
-            servers.range(first..).map(|(name, _)| name).take_while(|name| name.0 == *route).cloned().collect();
+        let names: Vec<ServerName> = servers
+            .range(first..)
+            .map(|(name, _)| name)
+            .take_while(|name| name.0 == *route)
+            .cloned()
+            .collect();
         for name in names {
             servers.remove(&name);
         }
@@ -49,7 +53,9 @@ mod tests {
         let registry = Registry::default();
         let [a, b]: [Arc<str>; 2] = ["a/v1", "a/v10"].map(Into::into);
         let [one, two]: [Arc<str>; 2] = ["http://one", "http://two"].map(Into::into);
-        for (route, server, out) in [(&a, &one, true), (&a, &two, false), (&b, &one, false), (&a, &one, false)] {
+        for (route, server, out) in
+            [(&a, &one, true), (&a, &two, false), (&b, &one, false), (&a, &one, false)]
+        {
             registry.set(route, server, out);
         }
         assert_eq!(registry.all().len(), 3);

@@ -99,8 +99,7 @@ impl Route {
                 detail: format!("{} {}: {error}", endpoint.method, endpoint.uri),
             })?;
         }
-        let targets =
-            Targets::compile(&api.balance, &api.servers, 0, &trust).map_err(at("api_servers"))?;
+        let targets = Targets::compile(&api.balance, &api.servers, 0, &trust).map_err(at("api_servers"))?;
         if api.health_check.is_some() {
             probed.extend(targets.servers.iter().cloned());
         }

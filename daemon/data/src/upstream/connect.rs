@@ -61,7 +61,8 @@ mod tests {
         run(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = listener.local_addr().unwrap().port();
-            let parse = |texts: &[&str]| -> Vec<IpAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+            let parse =
+                |texts: &[&str]| -> Vec<IpAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
             for (addresses, well) in [
                 (parse(&["127.0.0.1"]), true),
                 (parse(&["127.0.0.2", "127.0.0.1"]), true),

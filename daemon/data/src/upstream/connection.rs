@@ -69,6 +69,7 @@ impl Connection {
 
     /// For a tunnel, after a head with status 101: the stream, which counts as a connection until it is dropped, and
     /// what came behind the head.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the tunnel of a WebSocket takes it"))]
     pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
         (self.stream, self.bytes)
     }
@@ -127,7 +128,9 @@ impl Connection {
                         self.interim += 1;
                         continue;
                     }
-                    100..=100 | 102..200 => return Poll::Ready(Err(Wrong("too many interim answers").into())),
+                    100..=100 | 102..200 => {
+                        return Poll::Ready(Err(Wrong("too many interim answers").into()));
+                    }
                     _ => {
                         self.bytes.advance(used);
                         return Poll::Ready(Ok(()));
@@ -208,7 +211,8 @@ mod tests {
         });
         let asked = run(async {
             let stream = TcpStream::connect(address).await.unwrap();
-            let mut connection = Connection::new(Stream::new(Wire::Plain(stream), address.ip(), Ticket::free()));
+            let mut connection =
+                Connection::new(Stream::new(Wire::Plain(stream), address.ip(), Ticket::free()));
             let mut upload = Upload::new(b"head".to_vec(), Source::Done);
             let (mut client, _other) = pair().await;
             poll_fn(|context| connection.poll_upload(&mut upload, &mut client, context)).await.unwrap();

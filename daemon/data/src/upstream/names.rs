@@ -6,7 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{LocalBoxFuture, Shared};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
-    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ServerOrderingStrategy,
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+    ServerOrderingStrategy,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
@@ -215,7 +216,11 @@ fn resolver(resolution: &Resolution) -> Result<TokioResolver, hickory_resolver::
             config.port = server.port();
             config
         };
-        NameServerConfig::new(server.ip(), true, vec![at(ConnectionConfig::udp()), at(ConnectionConfig::tcp())])
+        NameServerConfig::new(
+            server.ip(),
+            true,
+            vec![at(ConnectionConfig::udp()), at(ConnectionConfig::tcp())],
+        )
     });
     let search = resolution.search.iter().filter_map(|domain| Name::from_utf8(domain).ok()).collect();
     let config = ResolverConfig::from_parts(None, search, servers.collect());
@@ -327,8 +332,14 @@ mod tests {
     fn many_who_ask_at_once_ask_once_and_files_come_first() {
         let (at, count) = server([10, 9, 8, 7], 60);
         let hosts = HashMap::from([("fixed.test".to_owned(), addresses(&["10.1.1.1"]))]);
-        let resolution =
-            Resolution { servers: vec![at], ndots: 1, timeout_ms: 1_000, attempts: 1, hosts, ..Resolution::default() };
+        let resolution = Resolution {
+            servers: vec![at],
+            ndots: 1,
+            timeout_ms: 1_000,
+            attempts: 1,
+            hosts,
+            ..Resolution::default()
+        };
         run(async {
             let names = Names::new(Arc::new(ArcSwap::from_pointee(resolution)));
             let (name, fixed): (Arc<str>, Arc<str>) = ("a.test".into(), "fixed.test".into());

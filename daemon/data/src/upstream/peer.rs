@@ -154,7 +154,8 @@ impl Trust<'_> {
             Err(_) => Host::Name(bare.to_ascii_lowercase().into()),
         };
         let identity = (place, port, tls.then_some(self.roots));
-        let known = self.peers.known.read().unwrap_or_else(PoisonError::into_inner).peers.get(&identity).cloned();
+        let known =
+            self.peers.known.read().unwrap_or_else(PoisonError::into_inner).peers.get(&identity).cloned();
         if let Some(peer) = known.and_then(|peer| peer.upgrade()) {
             return Ok(peer);
         }

@@ -55,7 +55,12 @@ fn out(servers: &Servers) -> Vec<HealthItem> {
         let shown = those.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
         let more = if those.len() > SHOWN { ", and more" } else { "" };
         let said = format!("{route}: probes took out {} of {all} servers: {shown}{more}", those.len());
-        ill("UPSTREAM-OUT", severity, said, "Look at these servers, and at the log of target `probe` for the reason.")
+        ill(
+            "UPSTREAM-OUT",
+            severity,
+            said,
+            "Look at these servers, and at the log of target `probe` for the reason.",
+        )
     })
     .collect()
 }
