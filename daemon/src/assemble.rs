@@ -7,6 +7,7 @@ use crate::records::files::Bounds;
 use crate::records::{Records, RecordsPorts};
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
+use crate::upstreams;
 use anyhow::{Context as _, anyhow};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::redact::Redactor;
@@ -90,7 +91,8 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let history = History::default();
     let history_file = HistoryFile::start(&settings.data_dir, history.clone(), clock.clone())?;
     let (publisher, subscriber) = snapshot::door();
-    let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone());
+    let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone(), &upstreams::roots());
+    data.resolve_by(upstreams::resolution(&settings));
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =

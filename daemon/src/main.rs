@@ -10,6 +10,7 @@ mod records;
 mod run;
 mod settings;
 mod store_cli;
+mod upstreams;
 
 use clap::{Parser, Subcommand};
 use std::collections::BTreeMap;

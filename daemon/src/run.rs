@@ -4,6 +4,7 @@ use crate::assemble::{self, House};
 use crate::demo;
 use crate::settings::checked::Settings;
 use crate::settings::{self, Inputs};
+use crate::upstreams;
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
 use gatehouse_corridor::reload::Outcome;
@@ -180,6 +181,7 @@ async fn reread(house: &House, inputs: &Inputs) -> Result<(String, Vec<&'static 
     let one = |error: anyhow::Error| vec![format!("{error:#}")];
     let config = assemble::reloaded(house, &new).map_err(one)?;
     house.control.reload(config).await.map_err(|problem| vec![problem.detail])?;
+    house.data.resolve_by(upstreams::resolution(&new));
     house.log_filter.set(&new.log_level).map_err(one)?;
     let waiting = house.settings.needing_restart(&new);
     Ok((new.log_level, waiting))

@@ -30,4 +30,5 @@ mod shop;
 mod smuggling;
 mod streaming;
 mod tidy;
+mod upstreams;
 mod wire;
