@@ -85,6 +85,7 @@ struct Line<'r> {
     bytes_in: u64,
     bytes_out: u64,
     upstream: &'r str,
+    retries: u8,
     failure: &'r str,
 }
 
@@ -104,6 +105,7 @@ fn line(record: &AccessRecord, into: &mut Vec<u8>) {
         bytes_in: record.bytes_in,
         bytes_out: record.bytes_out,
         upstream: &record.upstream,
+        retries: record.retries,
         failure: record.failure,
     };
     // Into memory: this cannot fail.
