@@ -31,4 +31,5 @@ mod smuggling;
 mod streaming;
 mod tidy;
 mod upstreams;
+mod websocket;
 mod wire;

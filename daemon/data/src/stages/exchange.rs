@@ -137,6 +137,11 @@ async fn attempt(
         if !deadline.passed(context) {
             return Poll::Pending;
         }
+        if upload.hungry() {
+            // It is the client that lets wait, which has a pace of its own.
+            again(&mut deadline, patience);
+            return Poll::Pending;
+        }
         let now = (client.came(), upload.moved());
         let moved = now != before && patience.until.is_none_or(|until| until > Instant::now());
         if !moved {
