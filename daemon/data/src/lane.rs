@@ -85,6 +85,7 @@ pub(crate) struct Lane {
     /// How fast clients must send bodies and take answers.
     pub(crate) pace: Pace,
     draining: Arc<AtomicBool>,
+    moving: Cell<bool>,
     prepared: Arc<ArcSwap<Prepared>>,
     cached: RefCell<Rc<Held>>,
     /// A quick hash: a client chooses what is looked up here and in the prepared tables, but not what lies there.
@@ -111,6 +112,7 @@ impl Lane {
             head_time: limits.head,
             pace: limits.pace,
             draining,
+            moving: Cell::new(false),
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
             prepared,
             verified: RefCell::default(),
@@ -125,6 +127,17 @@ impl Lane {
     /// While true, connections end behind their answers, so that clients open the next one elsewhere.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether connections between two requests go to another process.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.moving.get()
+    }
+
+    /// From now on they do; those that wait are told.
+    pub(crate) fn move_on(&self) {
+        self.moving.set(true);
+        self.deadlines.wake_all();
     }
 
     /// Writes the `Date` field (RFC 9110 6.6.1), made once a second.

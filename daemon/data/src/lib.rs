@@ -10,6 +10,7 @@ mod failure;
 mod http1;
 mod lane;
 mod listener;
+mod moving;
 mod pipeline;
 mod policies;
 mod pool;
@@ -22,6 +23,7 @@ mod worker;
 
 pub use client::stream::Pace;
 pub use lane::ClientLimits;
+pub use moving::{Adopter, Moved};
 pub use targets::local::Mount;
 pub use worker::Workers;
 

@@ -1,6 +1,7 @@
 //! Accepts connections on a thread of its own and deals them out to the workers in turn. It stops between two
 //! connections, so that whoever waits for its end knows that every accepted one is in a worker's hands.
 
+use bytes::BytesMut;
 use gatehouse_corridor::telemetry::Telemetry;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 const BACKOFF: Duration = Duration::from_millis(100);
 
 /// Counts a connection for as long as it is open.
+#[derive(Debug)]
 pub(crate) struct Counted(Arc<Telemetry>);
 
 impl Counted {
-    fn new(telemetry: &Arc<Telemetry>) -> Self {
+    pub(crate) fn new(telemetry: &Arc<Telemetry>) -> Self {
         telemetry.connections.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(telemetry))
     }
@@ -32,6 +34,8 @@ impl Drop for Counted {
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
+    /// What was read of it elsewhere and belongs to its next request.
+    pub(crate) input: BytesMut,
     pub(crate) counted: Counted,
 }
 
@@ -55,7 +59,7 @@ pub(crate) async fn accept(
             Ok((stream, peer)) => {
                 // It fails on a connection that is gone already.
                 let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) else { continue };
-                let accepted = Accepted { stream, peer, counted: Counted::new(&telemetry) };
+                let accepted = Accepted { stream, peer, input: BytesMut::new(), counted: Counted::new(&telemetry) };
                 // A worker that is behind holds the others up; that is what the queue of the system is for.
                 let Some(lane) = turn.next() else { return Ok(()) };
                 if lane.send(accepted).await.is_err() {

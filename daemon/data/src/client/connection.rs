@@ -2,14 +2,14 @@
 
 use super::answer::send;
 use super::head::{BadHead, Head};
-use super::stream::{Client, READ_BYTES};
+use super::stream::{Client, Paced, READ_BYTES};
 use crate::failure::Failure;
 use crate::http1::ends;
 use crate::lane::Lane;
 use crate::pipeline;
 use crate::rescue::rescue;
 use crate::stages::record::Record;
-use bytes::Buf as _;
+use bytes::{Buf as _, BytesMut};
 use gatehouse_common::limits::HEAD_BYTES;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -24,15 +24,22 @@ const LINGER: Duration = Duration::from_secs(2);
 enum Next {
     Head,
     Bad(BadHead),
+    /// It goes to another process.
+    Moves,
     /// It closed, or asked for nothing for long, or the daemon drains.
     End,
     /// A head began and did not end in time.
     Late,
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
-    let mut client = Client::new(stream, peer, lane.pace, &lane.deadlines);
+/// Serves a connection until it ends. What it gives back is to go on in another process.
+pub(crate) async fn serve(
+    lane: Rc<Lane>,
+    (stream, input): (TcpStream, BytesMut),
+    peer: SocketAddr,
+) -> Option<(TcpStream, BytesMut)> {
+    let reading = Paced::new(lane.pace, &lane.deadlines);
+    let mut client = Client::resumed(stream, peer, input, reading);
     let mut head = Head::default();
     loop {
         let failure = match next(&mut client, &mut head, &lane).await {
@@ -44,15 +51,16 @@ pub(crate) async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
                 if !client.body_done() || !client.input().is_empty() {
                     client.linger(&lane, LINGER).await;
                 }
-                return;
+                return None;
             }
-            Next::End => return,
+            Next::Moves => return Some(client.leave()),
+            Next::End => return None,
             Next::Bad(bad) => Failure::Head(bad),
             Next::Late => Failure::LateHead,
         };
         refuse(&mut client, failure, &lane).await;
         client.linger(&lane, LINGER).await;
-        return;
+        return None;
     }
 }
 
@@ -78,6 +86,9 @@ async fn next(client: &mut Client, head: &mut Head, lane: &Rc<Lane>) -> Next {
     let mut look = begun;
     std::future::poll_fn(|context| {
         loop {
+            if lane.is_moving() {
+                return Poll::Ready(Next::Moves);
+            }
             if look {
                 look = false;
                 match head.read(client.input()) {
@@ -106,6 +117,7 @@ async fn next(client: &mut Client, head: &mut Head, lane: &Rc<Lane>) -> Next {
                 }
                 Poll::Ready(false) => return Poll::Ready(Next::End),
                 Poll::Pending => {
+                    // Also how it is told to move.
                     if deadline.passed(context) {
                         return Poll::Ready(if begun { Next::Late } else { Next::End });
                     }

@@ -89,10 +89,20 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    #[cfg(test)]
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr, pace: Pace, deadlines: &Deadlines) -> Self {
-        let reading = Paced::new(pace, deadlines);
+        Self::resumed(stream, peer, BytesMut::new(), Paced::new(pace, deadlines))
+    }
+
+    /// A client of whom something was read before.
+    pub(crate) fn resumed(stream: TcpStream, peer: SocketAddr, input: BytesMut, reading: Paced) -> Self {
         let decoder = Decoder::new(Framing::None);
-        Self { peer, stream, input: BytesMut::new(), decoder, expects: false, came: 0, allowed: 0, reading }
+        Self { peer, stream, input, decoder, expects: false, came: 0, allowed: 0, reading }
+    }
+
+    /// The connection and what was read of its next request, once there is no present one.
+    pub(crate) fn leave(self) -> (TcpStream, BytesMut) {
+        (self.stream, self.input)
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
