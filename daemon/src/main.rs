@@ -4,13 +4,16 @@ mod assemble;
 mod demo;
 mod docs;
 mod exit;
+mod handover;
 mod records;
+mod restart;
 mod run;
 mod settings;
 mod store_cli;
 
 use clap::{Parser, Subcommand};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +55,13 @@ enum Verb {
     /// Work on the store while no daemon runs
     #[command(subcommand)]
     Store(store_cli::StoreVerb),
+    /// Between two daemons during a restart
+    #[command(hide = true)]
+    Launch {
+        binary: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,6 +76,9 @@ fn main() -> ExitCode {
     if let Some(page) = arguments.print_docs {
         return said(&page.text());
     }
+    if let Some(Verb::Launch { binary, arguments }) = &arguments.command {
+        return ended(handover::launch::run(binary, arguments));
+    }
     let (merged, checked, inputs) = match load(&arguments) {
         Ok(loaded) => loaded,
         Err(problems) => return refused(exit::CONFIG, &problems),
@@ -75,8 +88,12 @@ fn main() -> ExitCode {
     }
     let outcome = match arguments.command {
         Some(Verb::Store(verb)) => store_cli::run(&verb, &checked),
-        None => run::run(checked, inputs, arguments.demo),
+        _ => run::run(checked, inputs, arguments.demo),
     };
+    ended(outcome)
+}
+
+fn ended(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refused(exit::of(&error), &[format!("{error:#}")]),

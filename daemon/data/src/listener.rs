@@ -59,7 +59,8 @@ pub(crate) async fn accept(
             Ok((stream, peer)) => {
                 // It fails on a connection that is gone already.
                 let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) else { continue };
-                let accepted = Accepted { stream, peer, input: BytesMut::new(), counted: Counted::new(&telemetry) };
+                let accepted =
+                    Accepted { stream, peer, input: BytesMut::new(), counted: Counted::new(&telemetry) };
                 // A worker that is behind holds the others up; that is what the queue of the system is for.
                 let Some(lane) = turn.next() else { return Ok(()) };
                 if lane.send(accepted).await.is_err() {

@@ -33,7 +33,7 @@ struct Turns {
 pub struct Workers {
     pause: CancellationToken,
     turns: Turns,
-    moves: Option<mpsc::Receiver<Moved>>,
+    moves: mpsc::Receiver<Moved>,
     adopter: Arc<Adopter>,
     accepting: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
@@ -59,7 +59,8 @@ impl Workers {
             let (shared, mount, turns) = (shared.clone(), Arc::clone(mount), turns.clone());
             let runtime = runtime()?;
             let run = move || {
-                LocalSet::new().block_on(&runtime, serve(worker, (shared, mount), connections, (ready, turns)));
+                LocalSet::new()
+                    .block_on(&runtime, serve(worker, (shared, mount), connections, (ready, turns)));
             };
             workers.push(std::thread::Builder::new().name(format!("worker-{worker}")).spawn(run)?);
             started.await.map_err(|_| std::io::Error::other("a worker ended"))??;
@@ -73,7 +74,7 @@ impl Workers {
             }
         };
         let accepting = std::thread::Builder::new().name("accept".to_owned()).spawn(run)?;
-        Ok(Self { pause, turns, moves: Some(moves), adopter, accepting: Some(accepting), workers })
+        Ok(Self { pause, turns, moves, adopter, accepting: Some(accepting), workers })
     }
 
     /// Accepts no more; what was accepted is with the workers when this returns. The listener stays open for whoever
@@ -87,10 +88,10 @@ impl Workers {
     }
 
     /// Connections between two requests leave from now on, each other one behind its answer. They wait until they are
-    /// received. `None`: they are leaving already.
-    pub fn move_on(&mut self) -> Option<mpsc::Receiver<Moved>> {
+    /// received; a second receiver gets none.
+    pub fn move_on(&mut self) -> mpsc::Receiver<Moved> {
         self.turns.move_on.cancel();
-        self.moves.take()
+        std::mem::replace(&mut self.moves, mpsc::channel(1).1)
     }
 
     /// Where connections from elsewhere are given to these workers.

@@ -170,7 +170,12 @@ mod conformance {
             backend.close();
             assert_eq!(backend.get("t", "k"), Err(StoreError::Closed), "{}", entry.name);
             assert_eq!(backend.scan("t"), Err(StoreError::Closed), "{}", entry.name);
-            assert_eq!(backend.commit(&batch(&[("t", "k", None)])), Err(StoreError::Closed), "{}", entry.name);
+            assert_eq!(
+                backend.commit(&batch(&[("t", "k", None)])),
+                Err(StoreError::Closed),
+                "{}",
+                entry.name
+            );
             // The first one is still there.
             (entry.open)(folder.path()).unwrap();
         }

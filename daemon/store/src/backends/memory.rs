@@ -74,7 +74,8 @@ impl Backend for Memory {
     }
 
     fn size_bytes(&self) -> u64 {
-        let length = |((table, key), value): (&(String, String), &Vec<u8>)| table.len() + key.len() + value.len();
+        let length =
+            |((table, key), value): (&(String, String), &Vec<u8>)| table.len() + key.len() + value.len();
         self.read(|rows| rows.iter().map(length).sum::<usize>() as u64).unwrap_or(0)
     }
 

@@ -44,7 +44,11 @@ struct Open {
 /// A lock held by another process, a failing disk, a damaged file.
 pub fn open(folder: &Path) -> Result<Arc<dyn Backend>, StoreError> {
     let open = start(folder)?;
-    Ok(Arc::new(Sled { folder: folder.to_owned(), open: RwLock::new(Some(open)), closed: AtomicBool::new(false) }))
+    Ok(Arc::new(Sled {
+        folder: folder.to_owned(),
+        open: RwLock::new(Some(open)),
+        closed: AtomicBool::new(false),
+    }))
 }
 
 fn start(folder: &Path) -> Result<Open, StoreError> {
