@@ -15,8 +15,8 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Space that must stay free beside a batch, bytes: sled writes whole segments and rewrites old ones.
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// How often and how long to wait for a lock that a closed database still holds: two seconds in all.
-const LOCK_TRIES: u32 = 40;
-const LOCK_WAIT: Duration = Duration::from_millis(50);
+const LOCK_TRIES: u32 = 400;
+const LOCK_WAIT: Duration = Duration::from_millis(5);
 /// Length from which a value may lie in a file of its own, bytes; below a quarter of sled's segments of 512 KiB.
 const BLOB_BYTES: usize = 64 * 1024;
 /// Between table and key; a table's name never holds it.
