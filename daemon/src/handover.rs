@@ -13,6 +13,7 @@ pub(crate) use wire::{Wire, Word};
 use anyhow::{Context as _, anyhow, bail};
 use bytes::BytesMut;
 use command_fds::{CommandFdExt as _, FdMapping};
+use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_data::Adopter;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
@@ -21,6 +22,8 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::time::timeout;
@@ -138,7 +141,8 @@ impl Successor {
             Err(_) => Err(anyhow!("the new process did not say {word:?} within {} s", within.as_secs())),
             Ok(Ok(Some(said))) if said == *word => Ok(()),
             Ok(Ok(Some(said))) => Err(anyhow!("the new process said {said:?}, not {word:?}")),
-            Ok(Ok(None) | Err(_)) => Err(anyhow!("the new process ended: {}", self.end().await)),
+            Ok(Ok(None)) => Err(anyhow!("the new process ended: {}", self.end().await)),
+            Ok(Err(error)) => Err(anyhow!("the new process speaks otherwise: {error}")),
         }
     }
 
@@ -205,7 +209,18 @@ impl Predecessor {
     }
 
     /// Takes connections until the old process ends.
-    pub(crate) async fn adopt(self, adopter: std::sync::Arc<Adopter>) {
+    pub(crate) fn adopt(self, adopter: Arc<Adopter>) -> Adoption {
+        let adoption = Adoption::default();
+        let goes_on = Arc::clone(&adoption.goes_on);
+        goes_on.store(true, Ordering::Release);
+        adoption.tasks.spawn(async move {
+            self.take(&adopter).await;
+            goes_on.store(false, Ordering::Release);
+        });
+        adoption
+    }
+
+    async fn take(&self, adopter: &Adopter) {
         let mut count = 0_u64;
         loop {
             match self.0.receive().await {
@@ -222,5 +237,30 @@ impl Predecessor {
             }
         }
         tracing::info!(target: "restart", connections = count, "the old process has ended");
+    }
+}
+
+/// Connections come from an old process. A process that is old itself by then passes them on, so it stays for them.
+#[derive(Debug)]
+pub(crate) struct Adoption {
+    tasks: TaskGroup,
+    goes_on: Arc<AtomicBool>,
+}
+
+impl Default for Adoption {
+    fn default() -> Self {
+        Self { tasks: TaskGroup::new("adoption"), goes_on: Arc::default() }
+    }
+}
+
+impl Adoption {
+    /// Whether there may be more.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.goes_on.load(Ordering::Acquire)
+    }
+
+    /// Takes no more.
+    pub(crate) async fn close(&self) {
+        self.tasks.close().await;
     }
 }

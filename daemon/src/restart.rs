@@ -3,7 +3,7 @@
 //! its settings are read nothing here is closed, and after that the appliance is assembled here again.
 
 use crate::assemble::House;
-use crate::handover::{Program, Successor, Wire, Word};
+use crate::handover::{Adoption, Program, Successor, Wire, Word};
 use crate::records::Records;
 use crate::run::{Signals, notify_main};
 use gatehouse_corridor::clock::Clock;
@@ -100,7 +100,12 @@ async fn close(house: House) -> Old {
 
 impl Old {
     /// Goes on beside the new process: what is in flight is answered here, each connection goes there behind its answer.
-    pub(crate) async fn hand_over(mut self, successor: Successor, signals: &mut Signals) {
+    pub(crate) async fn hand_over(
+        mut self,
+        successor: Successor,
+        signals: &mut Signals,
+        adoption: &Adoption,
+    ) {
         let (pid, wire) = successor.release();
         notify_main(pid);
         if let Err(error) = wire.send(&Word::Main).await {
@@ -119,17 +124,19 @@ impl Old {
         };
         tokio::select! {
             () = deliver => {}
-            () = self.outlive(&wire, signals) => {}
+            () = self.outlive(&wire, signals, adoption) => {}
         }
         self.stop().await;
     }
 
     /// Waits for what is left, until a bound that the end of the service shortens.
-    async fn outlive(&self, wire: &Wire, signals: &mut Signals) {
+    async fn outlive(&self, wire: &Wire, signals: &mut Signals, adoption: &Adoption) {
         let begun = Instant::now();
         let (least, mut deadline) = (begun + LEAST, begun + self.handover_drain.max(LEAST));
         let (mut gone, mut end) = (false, std::pin::pin!(wire.receive()));
-        while Instant::now() < deadline && (self.connections() > 0 || Instant::now() < least) {
+        while Instant::now() < deadline
+            && (self.connections() > 0 || adoption.goes_on() || Instant::now() < least)
+        {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 // The service ends, or the new process did and systemd waits for us before it starts another.

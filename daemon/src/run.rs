@@ -2,7 +2,7 @@
 
 use crate::assemble::{self, Base, House};
 use crate::demo;
-use crate::handover::{self, Inherited, Predecessor, Program};
+use crate::handover::{self, Adoption, Inherited, Predecessor, Program};
 use crate::restart::{self, Attempt};
 use crate::settings::checked::Settings;
 use crate::settings::{self, Inputs};
@@ -77,10 +77,13 @@ async fn live(start: Start, inherited: Inherited) -> anyhow::Result<(Start, Opti
     let base = assemble::base(&start.settings, inherited.listener)?;
     let mut house = assembled(&start, &base, None).await?;
     announce(&house)?;
-    if let Some(predecessor) = predecessor {
-        predecessor.ready().await;
-        house.tasks.spawn(predecessor.adopt(house.workers.adopter()));
-    }
+    let adoption = match predecessor {
+        Some(predecessor) => {
+            predecessor.ready().await;
+            predecessor.adopt(house.workers.adopter())
+        }
+        None => Adoption::default(),
+    };
     notify(&[NotifyState::Ready]);
     let (beats, leftovers) = (watchdog(), TaskGroup::new("leftovers"));
     let listener = loop {
@@ -92,7 +95,7 @@ async fn live(start: Start, inherited: Inherited) -> anyhow::Result<(Start, Opti
         match restart::attempt(house, &start.program, &base.listener).await {
             Attempt::Done(successor, old) => {
                 beats.close().await;
-                old.hand_over(successor, &mut signals).await;
+                old.hand_over(successor, &mut signals, &adoption).await;
                 break None;
             }
             Attempt::NotBegun(same, refusal) => {
@@ -112,6 +115,7 @@ async fn live(start: Start, inherited: Inherited) -> anyhow::Result<(Start, Opti
             },
         }
     };
+    adoption.close().await;
     // What an earlier restart left has its own bound of time.
     leftovers.close().await;
     Ok((start, listener))

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod daemon;
+pub mod manager;
 pub mod ops;
 pub mod tmux;
 pub mod upstream;

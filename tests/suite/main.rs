@@ -18,6 +18,7 @@ mod identity;
 mod layering;
 mod ops;
 mod registry;
+mod restart;
 mod runbooks;
 mod settings;
 mod shop;
