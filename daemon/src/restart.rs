@@ -28,7 +28,7 @@ pub(crate) enum Attempt {
     /// The new process serves.
     Done(Successor, Old),
     /// The new process did not start; this one is as it was.
-    NotBegun(House, Refusal),
+    NotBegun(Box<House>, Refusal),
     /// The new process started and did not serve; here only connections are left.
     Failed(Old, Refusal),
 }
@@ -50,7 +50,7 @@ pub(crate) async fn attempt(house: House, program: &Program, listener: &TcpListe
     let begun = Instant::now();
     let mut successor = match Successor::load(program, listener).await {
         Ok(successor) => successor,
-        Err(error) => return Attempt::NotBegun(house, refused(&error)),
+        Err(error) => return Attempt::NotBegun(Box::new(house), refused(&error)),
     };
     let old = close(house).await;
     let closed_ms = millis(begun);
@@ -94,7 +94,8 @@ async fn close(house: House) -> Old {
     }
     ops.settle();
     store.close();
-    let (handover_drain, drain) = (settings.handover_drain, settings.drain);
+    let drain = settings.drain;
+    let handover_drain = Some(settings.handover_drain).filter(|bound| !bound.is_zero()).unwrap_or(drain);
     Old { telemetry, data, workers, records, moves, handover_drain, drain }
 }
 

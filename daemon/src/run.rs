@@ -100,7 +100,7 @@ async fn live(start: Start, inherited: Inherited) -> anyhow::Result<(Start, Opti
             }
             Attempt::NotBegun(same, refusal) => {
                 same.shutdown.refuse(refusal);
-                house = same;
+                house = *same;
             }
             Attempt::Failed(old, refusal) => match again(&start, &base, refusal).await {
                 Ok(new) => {
