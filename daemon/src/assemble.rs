@@ -1,20 +1,25 @@
 //! Composition root: builds the rooms in the order in which they depend on each other and hands out the
 //! ports. Knows no signal. What a process makes but once is the base; a restart that fails assembles on it again.
 
-use crate::records::Records;
+use crate::history::HistoryFile;
+use crate::logging::{self, LogFilter};
+use crate::records::files::Bounds;
+use crate::records::{Records, RecordsPorts};
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
 use anyhow::{Context as _, anyhow};
 use gatehouse_common::problem::Problem;
+use gatehouse_common::redact::Redactor;
 use gatehouse_common::secret::Secret;
-use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit};
+use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit, PlatformCors};
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
+use gatehouse_corridor::history::History;
 use gatehouse_corridor::shutdown::{Refusal, Shutdown};
-use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
+use gatehouse_corridor::snapshot::{self, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
-use gatehouse_data::{ClientLimits, DataPlane, Pace, Workers};
+use gatehouse_data::{DataPlane, Workers};
 use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
@@ -25,9 +30,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 /// What outlives an appliance that is assembled anew in the same process.
 pub(crate) struct Base {
@@ -36,7 +38,20 @@ pub(crate) struct Base {
     pub(crate) listener: TcpListener,
     pub(crate) log_filter: LogFilter,
     log: LogRing,
+    redactor: Redactor,
     clock: Clock,
+}
+
+impl Base {
+    fn records(&self, telemetry: &Arc<Telemetry>, history: &History) -> RecordsPorts {
+        RecordsPorts {
+            telemetry: Arc::clone(telemetry),
+            history: history.clone(),
+            log: self.log.clone(),
+            redactor: self.redactor.clone(),
+            clock: self.clock.clone(),
+        }
+    }
 }
 
 /// A running appliance.
@@ -52,25 +67,12 @@ pub(crate) struct House {
     pub(crate) tasks: TaskGroup,
     pub(crate) store: Store,
     pub(crate) records: Records,
+    pub(crate) history: History,
+    pub(crate) history_file: HistoryFile,
     /// The administrator's password, if this start made it.
     pub(crate) made_password: Option<Secret<String>>,
     /// Where it was left, if standard output is no terminal.
     pub(crate) password_file: Option<PathBuf>,
-}
-
-/// The live log level.
-pub(crate) struct LogFilter(reload::Handle<EnvFilter, Registry>);
-
-impl LogFilter {
-    /// Changes the level.
-    pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
-        Ok(self.0.reload(filter(level)?)?)
-    }
-}
-
-/// Our own lines at the level asked for; the server's below a warning tell an operator nothing.
-fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    Ok(EnvFilter::try_new(format!("{level},actix_server=warn"))?)
 }
 
 fn told(problem: Problem) -> anyhow::Error {
@@ -87,11 +89,12 @@ pub(crate) fn base(settings: &Settings, inherited: Option<TcpListener>) -> anyho
         private_folder(folder)?;
     }
     let clock = Clock::System;
-    let log = LogRing::new(clock.clone());
-    let log_filter = logging(settings, &log)?;
+    let names = settings.redact_fields.iter().map(String::as_str);
+    let redactor = Redactor::new(names).map_err(|why| anyhow!("redact_fields: {why}"))?;
+    let (log_filter, log) = logging::start(settings, LogRing::new(clock.clone(), redactor.clone()))?;
     raise_open_files();
     let (listener, address) = listen(settings.listen, inherited)?;
-    Ok(Base { address, listener, log_filter, log, clock })
+    Ok(Base { address, listener, log_filter, log, redactor, clock })
 }
 
 /// Each connection is an open file, and the soft limit of most systems, 1024, is for programs that use select(2).
@@ -117,7 +120,7 @@ pub(crate) async fn assemble(
     let shutdown = Shutdown::new(settings.drain);
     refusal.into_iter().for_each(|refusal| shutdown.refuse(refusal));
     let tasks = TaskGroup::new("house");
-    let signing_keys = keys(&settings)?;
+    let keys = keys(&settings)?;
     let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
         .with_context(|| format!("opening the store in {}", settings.data_dir.display()))?;
     let workers = match settings.workers {
@@ -125,18 +128,22 @@ pub(crate) async fn assemble(
         count => count,
     };
     let telemetry = Telemetry::new(workers);
+    let history = History::default();
+    let history_file = HistoryFile::start(&settings.data_dir, history.clone(), clock.clone())?;
     let (publisher, subscriber) = snapshot::door();
     let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone());
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =
-        control_config(&settings, signing_keys, &store, (clock.clone(), &shutdown, &telemetry))?;
+        control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry))?;
+    config.history = history.clone();
     config.audit_floor = trail.last_seq();
     // Before the account exists: a crash in between makes a new password, it never loses one.
     let password_file = leave_password(&settings.data_dir, made_password.as_ref())?;
     let control = Control::start(config, store.clone(), publisher).await.map_err(told)?;
     let (door, commands) = ControlHandle::door();
     control.serve(commands, &tasks);
+    control.tend(&tasks);
     let ports = OpsPorts {
         control: door,
         telemetry: Arc::clone(&telemetry),
@@ -147,11 +154,11 @@ pub(crate) async fn assemble(
         tasks: tasks.clone(),
     };
     let ops = Ops::start(ops_config(&settings, *address, clock.clone()), ports).map_err(told)?;
-    let records = Records::start(&settings.log_dir, Arc::clone(&telemetry), log.clone())?;
+    let records = Records::start(record_files(&settings), base.records(&telemetry, &history))?;
     let kept = listener.try_clone().context("keeping the listener")?;
     let own = control.clone();
     let mount = Arc::new(move |config: &mut actix_web::web::ServiceConfig| own.configure(config));
-    let workers = data.serve(kept, workers, client_limits(&settings), mount).await.context("serving")?;
+    let workers = data.serve(kept, workers, settings.clients, mount).await.context("serving")?;
     ops.resume();
     Ok(House {
         settings,
@@ -165,9 +172,20 @@ pub(crate) async fn assemble(
         tasks,
         store,
         records,
+        history,
+        history_file,
         made_password,
         password_file,
     })
+}
+
+fn record_files(settings: &Settings) -> Bounds {
+    Bounds {
+        folder: settings.log_dir.clone(),
+        extension: if settings.access_json { "jsonl" } else { "log" },
+        bytes: settings.access_file_bytes,
+        files: settings.access_files,
+    }
 }
 
 fn ops_config(settings: &Settings, gateway: SocketAddr, clock: Clock) -> OpsConfig {
@@ -192,14 +210,6 @@ fn leave_password(data_dir: &Path, made: Option<&Secret<String>>) -> anyhow::Res
     Ok(Some(path))
 }
 
-fn logging(settings: &Settings, log: &LogRing) -> anyhow::Result<LogFilter> {
-    let (filter, handle) = reload::Layer::new(filter(&settings.log_level)?);
-    let plain = (!settings.log_json).then(|| fmt::layer().with_writer(std::io::stderr).with_ansi(false));
-    let json = settings.log_json.then(|| fmt::layer().json().with_writer(std::io::stderr));
-    tracing_subscriber::registry().with(filter).with(log.clone()).with(plain).with(json).try_init()?;
-    Ok(LogFilter(handle))
-}
-
 /// What lies in it (hashes, keys, records of traffic) is nobody else's to read.
 fn private_folder(folder: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -216,7 +226,10 @@ fn listen(wanted: SocketAddr, inherited: Option<TcpListener>) -> anyhow::Result<
     Ok((listener, address))
 }
 
-fn keys(settings: &Settings) -> anyhow::Result<Vec<TokenKey>> {
+/// Keys that sign and verify tokens, and the one that values at rest are encrypted with.
+type Keys = (Vec<TokenKey>, Secret<String>);
+
+fn keys(settings: &Settings) -> anyhow::Result<Keys> {
     let folder = settings.data_dir.join("keys");
     private_folder(&folder)?;
     let kept = |given: &Option<Secret<String>>, file: &str| match given {
@@ -234,10 +247,10 @@ fn keys(settings: &Settings) -> anyhow::Result<Vec<TokenKey>> {
             kid: key.kid.clone(),
             secret: Secret::new(key.secret.expose().clone().into_bytes()),
         });
-        return Ok(listed.collect());
+        return Ok((listed.collect(), encryption));
     }
     let previous = settings.signing_key_previous.clone();
-    Ok(std::iter::once(signing).chain(previous).map(token_key).collect())
+    Ok((std::iter::once(signing).chain(previous).map(token_key).collect(), encryption))
 }
 
 /// The `kid` is derived from the key, so that two keys can never share one.
@@ -248,7 +261,7 @@ fn token_key(key: Secret<String>) -> TokenKey {
 
 fn control_config(
     settings: &Settings,
-    signing_keys: Vec<TokenKey>,
+    (signing_keys, encryption_key): Keys,
     store: &Store,
     (clock, shutdown, telemetry): (Clock, &Shutdown, &Arc<Telemetry>),
 ) -> anyhow::Result<(ControlConfig, Option<Secret<String>>)> {
@@ -264,6 +277,7 @@ fn control_config(
             password,
         }),
         signing_keys,
+        encryption_key,
         access_ttl_secs: settings.access_token_secs,
         refresh_ttl_secs: settings.refresh_token_secs,
         argon2: Argon2Config { memory_kib, iterations, lanes },
@@ -280,7 +294,15 @@ fn control_config(
         cookie_secure: settings.cookie_secure,
         cookie_samesite: settings.cookie_samesite.clone(),
         cookie_domain: settings.cookie_domain.clone(),
-        limits: limits(settings),
+        cors: PlatformCors {
+            origins: settings.allowed_origins.clone(),
+            methods: settings.allow_methods.clone(),
+            headers: settings.allow_headers.clone(),
+            credentials: settings.allow_credentials,
+            strict: settings.cors_strict,
+        },
+        localhost_bypass: settings.localhost_bypass,
+        limits: settings.gateway.clone(),
         page_size_max: settings.page_size_max,
         audit_floor: 0,
         backups: settings.data_dir.join("backups"),
@@ -288,6 +310,8 @@ fn control_config(
         shutdown: shutdown.clone(),
         check: DataPlane::check,
         telemetry: Arc::clone(telemetry),
+        history: History::default(),
+        metrics: settings.metrics.clone(),
         clock,
     };
     Ok((config, made))
@@ -296,28 +320,9 @@ fn control_config(
 /// What control is to work with after the settings were read anew.
 pub(crate) fn reloaded(house: &House, new: &Settings) -> anyhow::Result<ControlConfig> {
     let ports = (Clock::System, &house.shutdown, &house.telemetry);
-    control_config(new, keys(new)?, &house.store, ports).map(|(config, _)| config)
-}
-
-fn limits(settings: &Settings) -> GatewayLimits {
-    GatewayLimits {
-        body_bytes: settings.body_bytes_max,
-        connect_timeout_ms: settings.connect_timeout_millis,
-        read_timeout_ms: settings.read_timeout_millis,
-        idle_connections: settings.upstream_idle_connections,
-        idle_timeout_ms: settings.upstream_idle_millis,
-        in_flight: settings.in_flight_max,
-        strict_envelope: settings.strict_envelope,
-        ..GatewayLimits::default()
-    }
-}
-
-fn client_limits(settings: &Settings) -> ClientLimits {
-    ClientLimits {
-        idle: settings.client_idle,
-        head: settings.client_head,
-        pace: Pace { period: settings.client_stall, bytes: settings.client_least_bytes },
-    }
+    let (mut config, _) = control_config(new, keys(new)?, &house.store, ports)?;
+    config.history = house.history.clone();
+    Ok(config)
 }
 
 /// Where the store lies.

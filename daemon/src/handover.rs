@@ -224,9 +224,10 @@ impl Predecessor {
         let mut count = 0_u64;
         loop {
             match self.0.receive().await {
-                Ok(Some(Word::Connection(stream, input))) => {
+                Ok(Some(Word::Connection(stream, peer, input))) => {
                     // One that is gone meanwhile is nobody's loss.
-                    count += u64::from(adopter.adopt(stream, BytesMut::from(&*input)).await.is_ok());
+                    let input = BytesMut::from(&*input);
+                    count += u64::from(adopter.adopt(stream, peer, input).await.is_ok());
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,

@@ -5,6 +5,8 @@ mod demo;
 mod docs;
 mod exit;
 mod handover;
+mod history;
+mod logging;
 mod records;
 mod restart;
 mod run;

@@ -78,7 +78,20 @@ fn refused(error: &anyhow::Error) -> Refusal {
 
 /// Closes all that knows the store, and the store; what is in flight goes on. New connections wait from here on.
 async fn close(house: House) -> Old {
-    let House { settings, shutdown, telemetry, data, mut workers, ops, tasks, store, records, .. } = house;
+    let House {
+        settings,
+        shutdown,
+        data,
+        control,
+        telemetry,
+        mut workers,
+        ops,
+        tasks,
+        store,
+        records,
+        history_file,
+        ..
+    } = house;
     shutdown.enter(Phase::Draining);
     workers.pause().await;
     let moves = workers.move_on();
@@ -87,11 +100,20 @@ async fn close(house: House) -> Old {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     shutdown.enter(Phase::Closing);
+    // What is in flight has paid when it was let in.
+    match tokio::time::timeout(SETTLES, control.settle()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => {
+            tracing::error!(target: "restart", code = problem.code, "leased credits are not written back: {problem}");
+        }
+        Err(_) => tracing::error!(target: "restart", "leased credits are not written back in time"),
+    }
     ops.close().await;
     // What it cuts, a backup for example, is taken up by the next one.
     if tokio::time::timeout(SETTLES, tasks.close()).await.is_err() {
         tracing::warn!(target: "restart", "a task goes on without the store");
     }
+    history_file.stop();
     ops.settle();
     store.close();
     let drain = settings.drain;
@@ -118,9 +140,9 @@ impl Old {
         );
         let mut moves = std::mem::replace(&mut self.moves, tokio::sync::mpsc::channel(1).1);
         let deliver = async {
-            while let Some(Moved { stream, input, .. }) = moves.recv().await {
+            while let Some(Moved { stream, peer, input, .. }) = moves.recv().await {
                 // Its client finds it closed between two requests, as at any server's end.
-                wire.send(&Word::Connection(stream, input.to_vec())).await.ok();
+                wire.send(&Word::Connection(stream, peer, input.to_vec())).await.ok();
             }
         };
         tokio::select! {
@@ -158,8 +180,8 @@ impl Old {
         let mut moves = std::mem::replace(&mut self.moves, tokio::sync::mpsc::channel(1).1);
         let deliver = async {
             while let Some(moved) = moves.recv().await {
-                let Moved { stream, input, .. } = moved;
-                adopter.adopt(stream, input).await.ok();
+                let Moved { stream, peer, input, .. } = moved;
+                adopter.adopt(stream, peer, input).await.ok();
             }
         };
         let deadline = Instant::now() + self.drain;

@@ -267,7 +267,19 @@ async fn reread(
 }
 
 async fn end(house: House, ending: Ending) {
-    let House { shutdown, data, telemetry, mut workers, ops, tasks, store, records, .. } = house;
+    let House {
+        shutdown,
+        data,
+        control,
+        telemetry,
+        mut workers,
+        ops,
+        tasks,
+        store,
+        records,
+        history_file,
+        ..
+    } = house;
     // After STOPPING=1 systemd kills this very process once TimeoutStopSec= is over, anew or not.
     if ending == Ending::Exit {
         notify(&[NotifyState::Stopping]);
@@ -288,9 +300,13 @@ async fn end(house: House, ending: Ending) {
     let left = telemetry.in_flight.load(Ordering::Acquire);
     shutdown.enter(Phase::Closing);
     workers.stop().await;
+    if let Err(problem) = control.settle().await {
+        tracing::error!(target: "run", code = problem.code, "leased credits are not written back: {problem}");
+    }
     ops.close().await;
     tasks.close().await;
     records.stop();
+    history_file.stop();
     ops.settle();
     store.close();
     tracing::info!(target: "run", cut = left, "ended");

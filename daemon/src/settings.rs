@@ -2,6 +2,8 @@
 //! The only file that reads the environment.
 
 pub(crate) mod checked;
+mod gateway;
+mod observing;
 pub(crate) mod secrets;
 pub(crate) mod signing;
 pub(crate) mod table;

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod daemon;
+pub mod exposition;
 pub mod manager;
 pub mod ops;
 pub mod tmux;

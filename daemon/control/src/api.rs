@@ -2,18 +2,26 @@
 
 pub(crate) mod apis;
 pub(crate) mod authorization;
+pub(crate) mod credits;
 pub(crate) mod endpoints;
+pub(crate) mod gate;
 pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod lists;
+pub(crate) mod metrics;
+pub(crate) mod monitor;
 pub(crate) mod registration;
 pub(crate) mod roles;
+pub(crate) mod routings;
+pub(crate) mod security;
 pub(crate) mod subscriptions;
+pub(crate) mod tools;
 pub(crate) mod users;
 
 use crate::Inner;
 use crate::envelope::{Reply, answer, detail};
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use gatehouse_common::limits::MANAGE_BODY_BYTES;
@@ -25,10 +33,14 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
     let most = usize::try_from(control.config().limits.body_bytes).unwrap_or(usize::MAX);
     config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES.min(most)));
     health::routes(config);
+    metrics::routes(config);
     // In a scope: what the gateway carries passes every pattern out here, and one with a variable is a regex.
-    config.service(web::scope("/api/v1").configure(keys::routes).configure(health::versioned));
+    config.service(
+        web::scope("/api/v1").wrap(from_fn(gate::gate)).configure(keys::routes).configure(health::versioned),
+    );
     config.service(
         web::scope("/platform")
+            .wrap(from_fn(gate::gate))
             .configure(authorization::routes)
             .configure(registration::routes)
             .configure(apis::routes)
@@ -37,7 +49,12 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(roles::routes)
             .configure(groups::routes)
             .configure(subscriptions::routes)
+            .configure(credits::routes)
+            .configure(routings::routes)
+            .configure(security::routes)
+            .configure(tools::routes)
             .configure(health::platform)
+            .configure(monitor::routes)
             .default_service(web::to(unknown)),
     );
 }

@@ -1,27 +1,28 @@
 //! The single path of change: draft, check, commit with its audit record in one transaction, publish, wait
 //! until the data plane serves it, answer. One thread owns the newest state; what waits is committed together.
 
-use crate::compile::{Compiler, compile};
+mod worker;
+
+use crate::compile::Compiler;
 use crate::config::ControlConfig;
+use crate::index::By;
+use crate::leases::{Cells, Effect};
 use crate::state::{Row, State};
+use crate::subjects::sealing::Sealer;
 use arc_swap::ArcSwap;
 use gatehouse_common::ids::Revision;
 use gatehouse_common::limits::{ACKNOWLEDGE_WAIT_MILLIS, CHANGE_QUEUE_DRAFTS};
 use gatehouse_common::ops::audit::AuditEntry;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::actor::Actor;
-use gatehouse_corridor::clock::Clock;
-use gatehouse_corridor::snapshot::Publisher;
-use gatehouse_store::tables::{AUDIT_KEY, REVISION_KEY, TABLES, outbox_key};
-use gatehouse_store::{Batch, Store, StoreError};
+use gatehouse_corridor::snapshot::{Publisher, Snapshot};
+use gatehouse_store::Store;
 use serde_json::Value;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-
-/// Drafts joined into one commit at most.
-const GROUP_DRAFTS: usize = 128;
+use worker::{Worker, load};
 
 /// What a change would write.
 #[derive(Debug, Default)]
@@ -35,13 +36,19 @@ pub(crate) struct Draft {
     pub(crate) entry: Option<AuditEntry>,
     /// Makes a revision though no row changes: what the snapshot is compiled with has changed.
     republish: bool,
+    /// Leaves no record and makes no revision: credits that go from a row to a cell and back change nothing.
+    quiet: bool,
+    /// What becomes of cells of credits once this is on the disk.
+    pub(crate) effects: Vec<Effect>,
+    /// Accounts (user, group) whose number this draft puts anew, if not all of the users it writes.
+    pub(crate) settles: Option<Vec<(String, String)>>,
 }
 
 /// The data plane is told nothing of this table, so a change in it alone makes no revision.
 const UNPUBLISHED: &str = "sessions";
 
 fn published(draft: &Draft) -> bool {
-    draft.rows.iter().any(|(table, ..)| *table != UNPUBLISHED)
+    !draft.quiet && draft.rows.iter().any(|(table, ..)| *table != UNPUBLISHED)
 }
 
 impl Draft {
@@ -57,6 +64,17 @@ impl Draft {
     pub(crate) fn delete(mut self, table: &'static str, key: impl Into<String>) -> Self {
         self.rows.push((table, key.into(), None));
         self
+    }
+
+    /// Puts the numbers of these accounts (user, group) anew, and of no other that it writes.
+    pub(crate) fn settling(mut self, accounts: Vec<(String, String)>) -> Self {
+        self.settles = Some(accounts);
+        self
+    }
+
+    /// A draft that nobody is told of.
+    pub(crate) fn quiet() -> Self {
+        Self { quiet: true, ..Self::default() }
     }
 
     /// A record alone, made elsewhere.
@@ -76,6 +94,8 @@ type Make = Box<dyn FnOnce(&State) -> Result<Draft, Problem> + Send>;
 enum Configure {
     Settings(Compiler),
     Counters,
+    /// Where an issuer's keys are, and their text.
+    Keys(String, Arc<str>),
 }
 
 struct Job {
@@ -91,33 +111,51 @@ struct Job {
 pub(crate) struct Changes {
     jobs: mpsc::Sender<Job>,
     state: Arc<ArcSwap<State>>,
-    publisher: Publisher,
+    pub(crate) publisher: Publisher,
+    /// Cells of credits.
+    pub(crate) cells: Arc<Cells>,
+    sealer: Arc<Sealer>,
 }
 
 impl Changes {
-    pub(crate) fn start(config: &ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
+    pub(crate) fn start(
+        config: &ControlConfig,
+        store: Store,
+        publisher: Publisher,
+        sealer: Arc<Sealer>,
+    ) -> Result<Self, Problem> {
+        let cells = Arc::new(Cells::default());
         let state = Arc::new(ArcSwap::from_pointee(
             load(&store, config.audit_floor).map_err(|error| error.problem())?,
         ));
         // Full: the caller waits for its turn.
         let (jobs, queue) = mpsc::channel(CHANGE_QUEUE_DRAFTS);
-        let worker = Worker {
+        let mut worker = Worker {
             store,
             shared: Arc::clone(&state),
             publisher: publisher.clone(),
-            compiler: Compiler::new(config),
+            compiler: Compiler::new(config, &sealer, &cells),
+            cells: Arc::clone(&cells),
+            published: (State::default(), Arc::default()),
+            reconfigured: true,
+            fetched: BTreeSet::new(),
             clock: config.clock.clone(),
         };
         worker.publish(&state.load());
         let thread = std::thread::Builder::new().name("change".to_owned()).spawn(move || worker.work(queue));
         thread
             .map_err(|error| Problem::new(Code::Internal, format!("starting the change thread: {error}")))?;
-        Ok(Self { jobs, state, publisher })
+        Ok(Self { jobs, state, publisher, cells, sealer })
     }
 
     /// The newest state that is on the disk.
     pub(crate) fn state(&self) -> Arc<State> {
         self.state.load_full()
+    }
+
+    /// What the data plane was given last.
+    pub(crate) fn published(&self) -> Arc<Snapshot> {
+        self.publisher.current()
     }
 
     /// Submits a change. The draft is made against the newest state and nothing comes between.
@@ -135,8 +173,13 @@ impl Changes {
     /// Compiles with other settings from now on, and publishes with them.
     pub(crate) async fn configure(&self, config: &ControlConfig) -> Result<Revision, Problem> {
         let make = |_: &State| Ok(Draft { republish: true, ..Draft::new("settings.reload", "appliance") });
-        let configure = Configure::Settings(Compiler::new(config));
+        let configure = Configure::Settings(self.compiler(config));
         self.enqueue(Actor::System, Box::new(make), Some(configure)).await
+    }
+
+    /// What compiles with these settings.
+    pub(crate) fn compiler(&self, config: &ControlConfig) -> Compiler {
+        Compiler::new(config, &self.sealer, &self.cells)
     }
 
     /// Lets rate limits begin anew and forgets what the data plane remembers of credentials.
@@ -145,7 +188,42 @@ impl Changes {
         self.enqueue(actor, Box::new(make), Some(Configure::Counters)).await
     }
 
+    /// The keys of an issuer that the data plane has.
+    pub(crate) fn published_keys(&self, url: &str) -> Option<Arc<str>> {
+        let state = self.state();
+        let api = state.keys_by(By::ApiJwks, url).next()?;
+        self.published().apis.get(api)?.issuer.as_ref()?.jwks.clone()
+    }
+
+    /// Gives the data plane an issuer's keys; nobody's change, so without a record.
+    pub(crate) async fn keys(&self, url: String, jwks: Arc<str>) -> Result<Revision, Problem> {
+        let make = |_: &State| Ok(Draft { republish: true, ..Draft::quiet() });
+        self.enqueue(Actor::System, Box::new(make), Some(Configure::Keys(url, jwks))).await
+    }
+
+    /// As [`Changes::submit`], without waiting for the data plane: it waits for this.
+    pub(crate) async fn quietly(
+        &self,
+        make: impl FnOnce(&State) -> Result<Draft, Problem> + Send + 'static,
+    ) -> Result<Revision, Problem> {
+        self.committed(Actor::System, Box::new(make), None).await
+    }
+
     async fn enqueue(
+        &self,
+        actor: Actor,
+        make: Make,
+        configure: Option<Configure>,
+    ) -> Result<Revision, Problem> {
+        let revision = self.committed(actor, make, configure).await?;
+        let wait = Duration::from_millis(ACKNOWLEDGE_WAIT_MILLIS);
+        if tokio::time::timeout(wait, self.publisher.acknowledged(revision)).await.is_err() {
+            tracing::warn!(target: "change", %revision, "the data plane has not acknowledged yet");
+        }
+        Ok(revision)
+    }
+
+    async fn committed(
         &self,
         actor: Actor,
         make: Make,
@@ -154,179 +232,6 @@ impl Changes {
         let gone = || Problem::new(Code::ShuttingDown, "the daemon is shutting down");
         let (answer, answered) = oneshot::channel();
         self.jobs.send(Job { actor, make, configure, answer }).await.map_err(|_| gone())?;
-        let revision = answered.await.map_err(|_| gone())??;
-        let wait = Duration::from_millis(ACKNOWLEDGE_WAIT_MILLIS);
-        if tokio::time::timeout(wait, self.publisher.acknowledged(revision)).await.is_err() {
-            tracing::warn!(target: "change", %revision, "the data plane has not acknowledged yet");
-        }
-        Ok(revision)
+        answered.await.map_err(|_| gone())?
     }
-}
-
-struct Worker {
-    store: Store,
-    shared: Arc<ArcSwap<State>>,
-    publisher: Publisher,
-    compiler: Compiler,
-    clock: Clock,
-}
-
-/// Who waits for the commit, and what they hear when it is done: a revision, or a refusal that rests on drafts
-/// before it in the group.
-type Waiting = Vec<(oneshot::Sender<Result<Revision, Problem>>, Result<Revision, Problem>)>;
-
-impl Worker {
-    fn work(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(first) = queue.blocking_recv() {
-            let mut state = State::clone(&self.shared.load());
-            let mut batch = Batch::default();
-            let mut waiting = Waiting::new();
-            let (mut next, before) = (Some(first), self.compiler.clone());
-            while let Some(mut job) = next {
-                match job.configure.take() {
-                    Some(Configure::Settings(new)) => {
-                        let counters = self.compiler.counters;
-                        self.compiler = new;
-                        self.compiler.counters = counters;
-                    }
-                    Some(Configure::Counters) => self.compiler.counters += 1,
-                    None => {}
-                }
-                self.draft(job, &mut state, &mut batch, &mut waiting);
-                next = if waiting.len() < GROUP_DRAFTS { queue.try_recv().ok() } else { None };
-            }
-            if !waiting.is_empty() && !self.commit(state, batch, waiting) {
-                // Settings whose change is not on the disk do not hold either.
-                self.compiler = before;
-            }
-        }
-    }
-
-    /// Makes one draft part of the group, or answers why not; the state stays as it was then.
-    fn draft(&self, job: Job, state: &mut State, batch: &mut Batch, waiting: &mut Waiting) {
-        let made = catch_unwind(AssertUnwindSafe(|| (job.make)(state)));
-        let made = made.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "the change could not be made")));
-        let drafted = made.and_then(|draft| {
-            let mut after = state.clone();
-            after.revision.0 += u64::from(draft.republish || published(&draft));
-            let mut writes = Batch::default();
-            for (table, key, row) in &draft.rows {
-                apply(&mut after, &mut writes, table, key, row.as_ref())?;
-            }
-            after.audit += 1;
-            let made = || AuditEntry {
-                at_unix_ms: self.clock.unix_ms(),
-                actor: job.actor.to_string(),
-                source: job.actor.source(),
-                action: draft.action.to_owned(),
-                object: draft.object,
-                outcome: "ok".to_owned(),
-                detail: draft.detail,
-                revision: after.revision,
-            };
-            let entry = match draft.entry {
-                Some(entry) => AuditEntry { revision: after.revision, ..entry },
-                None => made(),
-            };
-            writes.put("outbox", &outbox_key(after.audit), json_bytes(&entry)?);
-            Ok((after, writes))
-        });
-        match drafted {
-            Ok((after, writes)) => {
-                *state = after;
-                batch.ops.extend(writes.ops);
-                waiting.push((job.answer, Ok(state.revision)));
-            }
-            // The asker may have gone.
-            Err(problem) if waiting.is_empty() => drop(job.answer.send(Err(problem))),
-            Err(problem) => waiting.push((job.answer, Err(problem))),
-        }
-    }
-
-    /// Whether it is on the disk.
-    fn commit(&self, state: State, mut batch: Batch, waiting: Waiting) -> bool {
-        batch.put("meta", REVISION_KEY, state.revision.to_string().into_bytes());
-        batch.put("meta", AUDIT_KEY, state.audit.to_string().into_bytes());
-        let outcome = self.store.commit(batch);
-        if matches!(outcome, Err(StoreError::Io(_) | StoreError::Corrupt { .. })) {
-            self.reread();
-        }
-        let outcome = outcome.map_err(|error| error.problem());
-        if outcome.is_ok() {
-            if state.revision != self.shared.load().revision {
-                self.publish(&state);
-            }
-            self.shared.store(Arc::new(state));
-        }
-        for (answer, told) in waiting {
-            drop(answer.send(outcome.clone().and(told)));
-        }
-        outcome.is_ok()
-    }
-
-    /// A write that failed half-way may be there or not: what the store holds now is what counts.
-    fn reread(&self) {
-        let known = self.shared.load();
-        match load(&self.store, known.audit) {
-            // A change that is not published has its audit number all the same, and that must not be given twice.
-            Ok(state) if (state.revision, state.audit) != (known.revision, known.audit) => {
-                tracing::warn!(target: "change", revision = %state.revision, "a change whose commit failed is there");
-                self.publish(&state);
-                self.shared.store(Arc::new(state));
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!(target: "change", %error, "the store cannot be read"),
-        }
-    }
-
-    fn publish(&self, state: &State) {
-        self.publisher.publish(Arc::new(compile(&self.compiler, state)));
-    }
-}
-
-fn json_bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, Problem> {
-    serde_json::to_vec(value).map_err(|error| Problem::new(Code::Internal, error.to_string()))
-}
-
-fn apply(
-    state: &mut State,
-    batch: &mut Batch,
-    table: &str,
-    key: &str,
-    row: Option<&Row>,
-) -> Result<(), Problem> {
-    let rows = state.tables.entry(table.to_owned()).or_default();
-    match row {
-        Some(row) => {
-            batch.put(table, key, json_bytes(row)?);
-            rows.insert(key.to_owned(), Arc::new(row.clone()));
-        }
-        None => {
-            batch.delete(table, key);
-            rows.remove(key);
-        }
-    }
-    Ok(())
-}
-
-fn load(store: &Store, audit_floor: u64) -> Result<State, StoreError> {
-    let mut state = State::default();
-    let number = |key: &str| -> Result<u64, StoreError> {
-        let Some(bytes) = store.get("meta", key)? else { return Ok(0) };
-        serde_json::from_slice(&bytes)
-            .map_err(|error| StoreError::Corrupt { place: format!("meta/{key}"), detail: error.to_string() })
-    };
-    state.revision = Revision(number(REVISION_KEY)?);
-    state.audit = number(AUDIT_KEY)?.max(audit_floor);
-    for table in TABLES.iter().filter(|table| table.archived) {
-        let rows = state.tables.entry(table.name.to_owned()).or_default();
-        for (key, bytes) in store.scan(table.name)? {
-            let row: Row = serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt {
-                place: format!("table {}, key {key}", table.name),
-                detail: error.to_string(),
-            })?;
-            rows.insert(key, Arc::new(row));
-        }
-    }
-    Ok(state)
 }

@@ -1,8 +1,10 @@
 //! What the control plane is given at the start.
 
+use crate::observe::MetricsAccess;
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::history::History;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use gatehouse_corridor::telemetry::Telemetry;
@@ -42,6 +44,34 @@ pub struct LoginLimit {
     pub disabled: bool,
 }
 
+/// Cross-origin rules of the management surface (spec/doorman.md 4.23).
+#[derive(Debug, Clone)]
+pub struct PlatformCors {
+    /// Origins, or `*`.
+    pub origins: Vec<String>,
+    /// Methods that a page may use, upper case.
+    pub methods: Vec<String>,
+    /// Request headers that a page may send, or `*`.
+    pub headers: Vec<String>,
+    /// Cookies and such, for origins that are named.
+    pub credentials: bool,
+    /// `*` means the origins of this machine.
+    pub strict: bool,
+}
+
+impl Default for PlatformCors {
+    fn default() -> Self {
+        let texts = |list: &str| list.split(',').map(str::to_owned).collect();
+        Self {
+            origins: Vec::new(),
+            methods: texts("GET,POST,PUT,DELETE,OPTIONS,PATCH,HEAD"),
+            headers: texts(crate::subjects::cors::USUAL_HEADERS),
+            credentials: false,
+            strict: false,
+        }
+    }
+}
+
 /// Settings of the control plane.
 #[derive(Debug, Clone)]
 pub struct ControlConfig {
@@ -49,6 +79,8 @@ pub struct ControlConfig {
     pub bootstrap: Option<Bootstrap>,
     /// The first signs, all verify.
     pub signing_keys: Vec<TokenKey>,
+    /// What values at rest are encrypted with; the key of the start stays until the next one.
+    pub encryption_key: Secret<String>,
     /// Life of an access token, seconds.
     pub access_ttl_secs: i64,
     /// Life of a refresh token, seconds.
@@ -73,6 +105,10 @@ pub struct ControlConfig {
     pub cookie_samesite: String,
     /// Domain of cookies.
     pub cookie_domain: Option<String>,
+    /// Cross-origin rules of the management surface.
+    pub cors: PlatformCors,
+    /// Whether loopback passes the address lists, if the settings say; `None` leaves it to the platform's own settings.
+    pub localhost_bypass: Option<bool>,
     /// Bounds handed to the data plane.
     pub limits: GatewayLimits,
     /// Largest page.
@@ -86,10 +122,57 @@ pub struct ControlConfig {
     pub settings_file: Option<PathBuf>,
     /// How a restart is asked for.
     pub shutdown: Shutdown,
-    /// All that keeps the data plane from loading a snapshot whole.
-    pub check: fn(&Snapshot) -> Vec<Problem>,
+    /// All that keeps the data plane from loading the second snapshot whole; it has loaded the first, so that rows
+    /// which the two share need not be looked at.
+    pub check: fn(&Snapshot, &Snapshot) -> Vec<Problem>,
     /// The data plane's counters, for the status page.
     pub telemetry: Arc<Telemetry>,
+    /// Traffic of the last month, for reports.
+    pub history: History,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
     /// Time.
     pub clock: Clock,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::time::Duration;
+
+    /// Settings that a test can start with.
+    pub(crate) fn config(folder: &Path) -> ControlConfig {
+        let unlimited = LoginLimit { per_window: 1, window_secs: 1, disabled: true };
+        ControlConfig {
+            bootstrap: None,
+            signing_keys: Vec::new(),
+            encryption_key: Secret::new("0123456789abcdefghijklmnopqrstuvwxyz".to_owned()),
+            access_ttl_secs: 1_800,
+            refresh_ttl_secs: 604_800,
+            argon2: Argon2Config { memory_kib: 8_192, iterations: 1, lanes: 1 },
+            hash_threads: 1,
+            login_limit: unlimited,
+            registration: false,
+            register_limit: unlimited,
+            strict_envelope: false,
+            enforce_admin_subscription: false,
+            cookie_secure: false,
+            cookie_samesite: "strict".to_owned(),
+            cookie_domain: None,
+            cors: PlatformCors::default(),
+            localhost_bypass: None,
+            limits: GatewayLimits::default(),
+            page_size_max: 1_000,
+            audit_floor: 0,
+            backups: folder.join("backups"),
+            settings_file: None,
+            shutdown: Shutdown::new(Duration::ZERO),
+            check: |_, _| Vec::new(),
+            telemetry: Telemetry::new(1),
+            history: History::default(),
+            metrics: MetricsAccess::default(),
+            clock: Clock::manual(1_700_000_000_000),
+        }
+    }
 }

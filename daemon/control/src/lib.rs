@@ -7,12 +7,18 @@ mod commands;
 mod compile;
 mod config;
 mod envelope;
+mod index;
+mod keysets;
+mod leases;
+mod observe;
 mod schema;
 mod session;
 mod state;
 mod subjects;
+mod tending;
 
-pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit};
+pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit, PlatformCors};
+pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
@@ -25,6 +31,7 @@ use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::Store;
 use std::sync::Arc;
 use subjects::passwords::Hasher;
+use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
 
 /// The control plane; cheap to clone.
@@ -38,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) changes: Changes,
     pub(crate) hasher: Hasher,
+    pub(crate) sealer: Arc<Sealer>,
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
 }
@@ -78,7 +86,8 @@ impl Control {
     /// A store that cannot be read or written.
     pub async fn start(config: ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
-        let changes = Changes::start(&config, store.clone(), publisher)?;
+        let sealer = Arc::new(Sealer::new(&config.encryption_key)?);
+        let changes = Changes::start(&config, store.clone(), publisher, Arc::clone(&sealer))?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
         let (logins, registrations) = Default::default();
@@ -90,6 +99,7 @@ impl Control {
             store,
             changes,
             hasher,
+            sealer,
             logins,
             registrations,
         })))

@@ -13,9 +13,12 @@ pub(crate) enum Kind {
     Texts,
     /// Whole number, least.
     Int(i64),
+    /// Whole number, least and most.
+    Between(i64, i64),
     Seconds,
     Flag,
     Object,
+    Objects,
 }
 
 /// What an absent field becomes.
@@ -26,7 +29,7 @@ pub(crate) enum Absent {
     Empty,
     Is(bool),
     Text(&'static str),
-    Zero,
+    Number(i64),
 }
 
 /// One field.
@@ -44,33 +47,59 @@ pub(crate) fn create(fields: &[Field], body: &Value) -> Result<Row, Problem> {
     let object = body.as_object().ok_or_else(|| refused("body", "a JSON object"))?;
     let mut row = Row::new();
     for (name, kind, absent) in fields {
-        let value = match (object.get(*name).filter(|value| !value.is_null()), absent) {
-            (Some(value), _) => coerce(name, *kind, value)?,
-            (None, Absent::Required) => return Err(refused(name, "a value")),
-            (None, Absent::Null) => Value::Null,
-            (None, Absent::Empty) => json!([]),
-            (None, Absent::Is(flag)) => json!(flag),
-            (None, Absent::Text(text)) => json!(text),
-            (None, Absent::Zero) => json!(0),
+        let value = match object.get(*name).filter(|value| !value.is_null()) {
+            Some(value) => coerce(name, *kind, value)?,
+            None => default(*absent).ok_or_else(|| refused(name, "a value"))?,
         };
         row.insert((*name).to_owned(), value);
     }
     Ok(row)
 }
 
-/// Reads the fields that are there.
+/// What an absent field becomes; `None`: it may not be absent.
+fn default(absent: Absent) -> Option<Value> {
+    Some(match absent {
+        Absent::Required => return None,
+        Absent::Null => Value::Null,
+        Absent::Empty => json!([]),
+        Absent::Is(flag) => json!(flag),
+        Absent::Text(text) => json!(text),
+        Absent::Number(number) => json!(number),
+    })
+}
+
+/// A row with the default of every field that it was stored without: an earlier version may not have known it.
+pub(crate) fn complete(fields: &[Field], row: &Row) -> Row {
+    let mut whole = row.clone();
+    for (name, _, absent) in fields {
+        if let Some(value) = default(*absent) {
+            whole.entry(*name).or_insert(value);
+        }
+    }
+    whole
+}
+
+/// Reads the fields that are there; `null` sets one back to its default, and is passed over where there is none.
 ///
 /// # Errors
 /// As [`create`].
 pub(crate) fn update(fields: &[Field], body: &Value) -> Result<Row, Problem> {
     let object = body.as_object().ok_or_else(|| refused("body", "a JSON object"))?;
     let mut row = Row::new();
-    for (name, kind, _) in fields {
-        if let Some(value) = object.get(*name).filter(|value| !value.is_null()) {
-            row.insert((*name).to_owned(), coerce(name, *kind, value)?);
-        }
+    for (name, kind, absent) in fields {
+        let value = match object.get(*name) {
+            Some(Value::Null) => default(*absent),
+            Some(value) => Some(coerce(name, *kind, value)?),
+            None => None,
+        };
+        row.extend(value.map(|value| ((*name).to_owned(), value)));
     }
     Ok(row)
+}
+
+/// Whether a field that an update sets back to its default stands there anyway, so that nothing is asked for.
+pub(crate) fn idle(body: &Value, old: &Row, name: &str, value: &Value) -> bool {
+    body.get(name).is_some_and(Value::is_null) && old.get(name).unwrap_or(&Value::Null) == value
 }
 
 /// Checks a row that is said to be a resource as it is stored: every field that is there has its own type.
@@ -107,28 +136,39 @@ fn coerce(name: &str, kind: Kind, value: &Value) -> Result<Value, Problem> {
             items.map(|items| json!(items)).ok_or_else(|| refused(name, "a list of texts"))
         }
         Kind::Int(least) => {
-            let number = match value {
-                Value::Number(number) => {
-                    number.as_i64().or_else(|| number.as_f64().map(|float| float as i64))
-                }
-                Value::String(text) => text.trim().parse().ok(),
-                Value::Bool(flag) => Some(i64::from(*flag)),
-                _ => None,
-            };
-            let number = number.filter(|number| *number >= least);
+            let number = number(value).filter(|number| *number >= least);
             number
                 .map(|number| json!(number))
                 .ok_or_else(|| refused(name, &format!("a whole number from {least}")))
+        }
+        Kind::Between(least, most) => {
+            let number = number(value).filter(|number| (least..=most).contains(number));
+            number
+                .map(|number| json!(number))
+                .ok_or_else(|| refused(name, &format!("a whole number from {least} to {most}")))
         }
         Kind::Seconds => {
             let seconds = value.as_f64().filter(|seconds| (0.001..=86_400.0).contains(seconds));
             seconds.map(|seconds| json!(seconds)).ok_or_else(|| refused(name, "seconds from 0.001 to 86400"))
         }
         Kind::Flag => flag(value).map(|flag| json!(flag)).ok_or_else(|| refused(name, "true or false")),
+        Kind::Objects => match value.as_array() {
+            Some(items) if items.iter().all(Value::is_object) => Ok(value.clone()),
+            _ => Err(refused(name, "a list of objects")),
+        },
         Kind::Object => match value {
             Value::Object(_) => Ok(value.clone()),
             _ => Err(refused(name, "an object")),
         },
+    }
+}
+
+fn number(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|float| float as i64)),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Bool(flag) => Some(i64::from(*flag)),
+        _ => None,
     }
 }
 
@@ -175,6 +215,18 @@ mod tests {
         let row = create(FIELDS, &json!({"name": 1, "count": "5", "tags": [1, "b"], "other": {}})).unwrap();
         assert_eq!(Value::Object(row), json!({"name": "1", "count": 5, "on": true, "tags": ["1", "b"]}));
         assert_eq!(update(FIELDS, &json!({"count": 0.1})).unwrap()["count"], 0);
+    }
+
+    #[test]
+    fn null_sets_back_what_has_a_default() {
+        let row = update(FIELDS, &json!({"name": null, "count": null, "on": null, "tags": null})).unwrap();
+        assert_eq!(Value::Object(row), json!({"count": null, "on": true, "tags": []}));
+        let old = json!({"count": 5}).as_object().cloned().unwrap();
+        let body = json!({"count": null, "on": null, "name": null});
+        assert!(!idle(&body, &old, "count", &Value::Null));
+        assert!(idle(&body, &old, "name", &Value::Null));
+        assert!(!idle(&json!({"count": 5}), &old, "count", &json!(5)), "given, even if it is so already");
+        assert_eq!(Value::Object(complete(FIELDS, &old)), json!({"count": 5, "on": true, "tags": []}));
     }
 
     #[test]

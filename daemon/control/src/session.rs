@@ -1,20 +1,25 @@
 //! Who calls the management surface: credential to user, and what the user's role allows right now.
 
 use crate::Inner;
+use crate::change::Draft;
 use crate::envelope::detail;
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::is_admin;
+use crate::subjects::security::{self, Forwarded};
 use crate::subjects::tokens::{self, Claims};
 use actix_web::HttpRequest;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderValue};
+use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::actor::Actor;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Name of the session cookie.
 pub(crate) const COOKIE: &str = "access_token_cookie";
 
-/// A caller who has proved who they are.
+/// A caller who has proved who they are, and what they may do in one state.
+#[derive(Clone)]
 pub(crate) struct Caller {
     pub(crate) name: String,
     pub(crate) user: Arc<Row>,
@@ -39,14 +44,65 @@ impl Caller {
         is_admin(&self.state, self.user.text("role"))
     }
 
+    /// The same caller in another state: who was revoked or deleted meanwhile is nobody there.
+    fn at(&self, state: &State) -> Result<Self, Problem> {
+        let user = state.get("users", &self.name).filter(|_| tokens::alive(state, &self.claims));
+        let user = Arc::clone(user.ok_or_else(|| detail(401, "Unauthorized"))?);
+        Ok(Self { user, state: Arc::new(state.clone()), ..self.clone() })
+    }
+
+    /// Submits a change. The caller that the draft is given stands in the state that the change is made on, so that a
+    /// permission taken away meanwhile counts.
+    pub(crate) async fn submit(
+        &self,
+        control: &Inner,
+        make: impl FnOnce(&State, &Self) -> Result<Draft, Problem> + Send + 'static,
+    ) -> Result<Revision, Problem> {
+        let caller = self.clone();
+        control.changes.submit(self.actor(), move |state| make(state, &caller.at(state)?)).await
+    }
+
     pub(crate) fn actor(&self) -> Actor {
         Actor::User { name: self.name.clone(), source: self.source.clone() }
     }
 }
 
-/// The client's address.
-pub(crate) fn source(request: &HttpRequest) -> String {
-    request.peer_addr().map(|peer| peer.ip().to_string()).unwrap_or_default()
+/// Fields that only proxies write: whoever sends one speaks for somebody else.
+const PROXY_FIELDS: [&str; 9] = [
+    "x-forwarded-for",
+    "forwarded",
+    "x-real-ip",
+    "cf-connecting-ip",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-forwarded-port",
+    "true-client-ip",
+    "via",
+];
+
+/// The peer, and what it says about whom it speaks for.
+pub(crate) fn origin(request: &HttpRequest) -> (Option<IpAddr>, Forwarded) {
+    let line = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let lines: Vec<_> = request.headers().get_all("x-forwarded-for").map(line).collect();
+    let told = Forwarded {
+        any: PROXY_FIELDS.iter().any(|name| request.headers().contains_key(*name)),
+        chain: (!lines.is_empty()).then(|| lines.join(",")),
+        real_ip: request.headers().get("x-real-ip").map(line),
+    };
+    (request.peer_addr().map(|peer| peer.ip()), told)
+}
+
+/// The client's address: the peer's, or the one that a trusted proxy tells.
+pub(crate) fn source(control: &Inner, request: &HttpRequest) -> String {
+    let (peer, told) = origin(request);
+    let security = &control.changes.published().security;
+    peer.map(|peer| security::client(security, peer, &told).to_string()).unwrap_or_default()
+}
+
+/// Why the platform's address lists keep this client out, if they do.
+pub(crate) fn shut_out(control: &Inner, request: &HttpRequest) -> Option<Problem> {
+    let (peer, told) = origin(request);
+    security::refusal(&control.changes.published().security, peer?, &told)
 }
 
 /// The caller, or 401 `{"detail":"Unauthorized"}`.
@@ -57,7 +113,7 @@ pub(crate) fn caller(control: &Inner, request: &HttpRequest) -> Result<Caller, P
     let now = control.clock.unix_ms();
     let claims = tokens::verify(&control.config(), &state, &token, now).ok_or_else(unauthorized)?;
     let user = state.get("users", &claims.sub).cloned().ok_or_else(unauthorized)?;
-    Ok(Caller { name: claims.sub.clone(), user, claims, state, source: source(request) })
+    Ok(Caller { name: claims.sub.clone(), user, claims, state, source: source(control, request) })
 }
 
 /// Cookie first, then bearer, then a bare token (spec/doorman.md 2.2).
@@ -72,5 +128,66 @@ pub(crate) fn credential(request: &HttpRequest) -> Option<String> {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Some(token.trim().to_owned()),
         Some(_) => None,
         None => Some(value.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    fn row(value: Value) -> Option<Arc<Row>> {
+        value.as_object().cloned().map(Arc::new)
+    }
+
+    #[test]
+    fn what_was_taken_away_before_the_change_counts_in_it() {
+        let mut state = State::default();
+        state.set("roles", "ops", row(json!({"role_name": "ops", "manage_apis": true})));
+        let user = json!({"username": "ana", "role": "ops", "active": true, "token_epoch": 1});
+        state.set("users", "ana", row(user.clone()));
+        let claims = Claims {
+            sub: "ana".to_owned(),
+            role: "ops".to_owned(),
+            exp: i64::MAX,
+            iat: 0,
+            jti: "j".to_owned(),
+            sid: "s".to_owned(),
+            epoch: 1,
+            typ: "access".to_owned(),
+            accesses: BTreeMap::new(),
+        };
+        let caller = Caller {
+            name: "ana".to_owned(),
+            user: Arc::clone(state.get("users", "ana").unwrap()),
+            claims,
+            state: Arc::new(state.clone()),
+            source: String::new(),
+        };
+        assert!(caller.at(&state).unwrap().needs("manage_apis", "API007").is_ok());
+        let changed = |change: &dyn Fn(&mut State)| {
+            let mut later = state.clone();
+            change(&mut later);
+            caller
+                .at(&later)
+                .and_then(|caller| caller.needs("manage_apis", "API007"))
+                .map_err(|problem| problem.status)
+        };
+        let with = |field: &str, value: Value| {
+            let mut user = user.clone();
+            user[field] = value;
+            row(user)
+        };
+        for (change, status) in [
+            (&(|state: &mut State| drop(state.set("roles", "ops", None))) as &dyn Fn(&mut State), 403),
+            (&|state: &mut State| drop(state.set("users", "ana", with("role", json!("none")))), 403),
+            (&|state: &mut State| drop(state.set("users", "ana", None)), 401),
+            (&|state: &mut State| drop(state.set("users", "ana", with("active", json!(false)))), 401),
+            (&|state: &mut State| drop(state.set("users", "ana", with("token_epoch", json!(2)))), 401),
+            (&|state: &mut State| drop(state.set("revoked", "s", row(json!({})))), 401),
+        ] {
+            assert_eq!(changed(change), Err(status));
+        }
     }
 }

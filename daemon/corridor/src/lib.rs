@@ -1,9 +1,11 @@
-//! The corridor: four doors between the rooms (snapshot, telemetry, command, runs) and the small ports
+//! The corridor: five doors between the rooms (snapshot, telemetry, command, runs, credits) and the small ports
 //! every room needs. It decides nothing.
 
 pub mod actor;
 pub mod clock;
 pub mod command;
+pub mod credits;
+pub mod history;
 pub mod meter;
 pub mod permission;
 pub mod runs;

@@ -9,10 +9,27 @@ pub use api::{Api, Endpoint};
 pub use consumer::{ApiKey, Consumer, CreditGroup, Rate, RateRule, TokenKey};
 pub use limits::{GatewayLimits, Routing, Security};
 
+use crate::credits::CreditBell;
 use gatehouse_common::ids::Revision;
 use imbl::{OrdMap, OrdSet};
 use std::sync::Arc;
 use tokio::sync::watch;
+
+/// Rows of a snapshot are told apart by their identity: a change makes another row, and what is shared is the same. So
+/// two snapshots can be compared at the cost of what differs.
+macro_rules! told_apart_by_identity {
+    ($($row:ty),*) => {$(
+        impl PartialEq for $row {
+            fn eq(&self, other: &Self) -> bool {
+                std::ptr::eq(self, other)
+            }
+        }
+
+        impl Eq for $row {}
+    )*};
+}
+
+told_apart_by_identity!(Api, Consumer, ApiKey, CreditGroup);
 
 /// All that the data plane may know.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +63,8 @@ pub struct Snapshot {
 /// Control's end of the door.
 #[derive(Debug, Clone)]
 pub struct Publisher {
+    /// By which the data plane asks for credits; control listens.
+    pub bell: Arc<CreditBell>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     acknowledged: watch::Receiver<Revision>,
 }
@@ -54,6 +73,12 @@ impl Publisher {
     /// Publishes; never blocks.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         self.snapshots.send_replace(snapshot);
+    }
+
+    /// What was published last.
+    #[must_use]
+    pub fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
     }
 
     /// Waits until the data plane serves this revision or a later one.
@@ -67,6 +92,8 @@ impl Publisher {
 /// Data's end of the door.
 #[derive(Debug, Clone)]
 pub struct Subscriber {
+    /// By which the data plane asks for credits.
+    pub bell: Arc<CreditBell>,
     /// Newest snapshot.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     acknowledge: watch::Sender<Revision>,
@@ -90,5 +117,7 @@ impl Subscriber {
 pub fn door() -> (Publisher, Subscriber) {
     let (snapshots, receiver) = watch::channel(Arc::new(Snapshot::default()));
     let (acknowledge, acknowledged) = watch::channel(Revision(0));
-    (Publisher { snapshots, acknowledged }, Subscriber { snapshots: receiver, acknowledge })
+    let bell = Arc::new(CreditBell::default());
+    let publisher = Publisher { bell: Arc::clone(&bell), snapshots, acknowledged };
+    (publisher, Subscriber { bell, snapshots: receiver, acknowledge })
 }

@@ -3,7 +3,10 @@
 
 use crate::client::head::Head;
 use crate::lane::Lane;
-use crate::prepare::{Prepared, Route, Targets, Who};
+use crate::prepare::Prepared;
+use crate::prepare::route::{Endpoint, Route};
+use crate::prepare::who::Who;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A call at a stage.
@@ -13,24 +16,36 @@ pub(crate) struct Call<'a, S> {
     /// Unix milliseconds of its arrival.
     pub(crate) now_ms: i64,
     pub(crate) head: &'a Head,
+    /// Of the connection.
+    pub(crate) peer: IpAddr,
     pub(crate) stage: S,
 }
 
 impl<'a, S> Call<'a, S> {
     /// The same call, one stage on.
     pub(crate) fn on<T>(self, next: impl FnOnce(S) -> T) -> Call<'a, T> {
-        let Self { lane, prepared, now_ms, head, stage } = self;
-        Call { lane, prepared, now_ms, head, stage: next(stage) }
+        let Self { lane, prepared, now_ms, head, peer, stage } = self;
+        Call { lane, prepared, now_ms, head, peer, stage: next(stage) }
     }
 }
 
 /// It came.
 pub(crate) struct Arrived;
 
+/// It is known from where.
+#[derive(Clone, Copy)]
+pub(crate) struct Placed {
+    /// The client's, behind proxies that are trusted.
+    pub(crate) client: IpAddr,
+    /// No address list counts for it.
+    pub(crate) exempt: bool,
+}
+
 /// It names a route and an endpoint.
 pub(crate) struct Routed<'a> {
+    pub(crate) client: IpAddr,
     pub(crate) route: &'a Route,
-    pub(crate) endpoint: &'a Targets,
+    pub(crate) endpoint: &'a Endpoint,
     /// Where the path after `/api/rest/{api}/{version}` begins.
     pub(crate) rest_at: usize,
 }
@@ -38,7 +53,7 @@ pub(crate) struct Routed<'a> {
 /// It fits the limits.
 pub(crate) struct Admitted<'a>(pub(crate) Routed<'a>);
 
-/// It is known who calls; `None` on a public route.
+/// It is known who calls; `None` is nobody in particular.
 pub(crate) struct Known<'a> {
     pub(crate) routed: Routed<'a>,
     pub(crate) who: Option<Arc<Who>>,

@@ -2,6 +2,7 @@
 //! of one connection.
 
 pub(crate) mod answer;
+pub(crate) mod coded;
 pub(crate) mod connection;
 pub(crate) mod head;
 pub(crate) mod stream;

@@ -1,6 +1,7 @@
 //! Why a call cannot go on. Stages refuse here; only [`crate::rescue`] turns it into an answer.
 
 use crate::client::head::BadHead;
+use crate::policies::standing::Standing;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,12 @@ pub(crate) enum Failure {
     BadPath,
     /// `Upgrade` or `CONNECT`, which the route does not take.
     Upgrade,
+    /// The platform's address lists keep it out.
+    PlatformNotAllowed,
+    PlatformDenied,
+    /// The API's do.
+    ApiNotAllowed,
+    ApiDenied,
     UnknownApi,
     NoUpstream,
     Inactive,
@@ -26,13 +33,31 @@ pub(crate) enum Failure {
     UnknownEndpoint,
     Method,
     BodyTooLarge,
+    /// The gateway is full, or the share of the API's priority.
     Overloaded,
+    /// The API has its own bound.
+    ApiOverloaded,
     Unauthenticated,
     NotSubscribed,
     WrongGroup,
     WrongRole,
     /// Milliseconds until the next one passes.
     RateLimited(u64),
+    /// A rate-limit rule says so.
+    Rule(Standing),
+    Tier(Standing),
+    Throttled,
+    Bandwidth(Standing),
+    /// Nothing is left to pay with.
+    Credits,
+    /// Control did not lease credits in time.
+    CreditsLate,
+    /// A body that breaks the endpoint's rules; the text says which.
+    Invalid,
+    /// A body that the API's transform cannot change.
+    Untransformed,
+    /// Every server's breaker is open; milliseconds until one may be tried.
+    CircuitOpen(u64),
     Connect,
     Upstream,
     Timeout,

@@ -3,11 +3,14 @@
 use crate::client::stream::{Pace, READ_BYTES};
 use crate::deadlines::Deadlines;
 use crate::pool::Pool;
-use crate::prepare::{Prepared, Who};
+use crate::prepare::Prepared;
+use crate::prepare::who::Who;
 use crate::targets::local::Local;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
+use gatehouse_common::ids::RouteId;
 use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::credits::CreditBell;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_corridor::text::Text;
 use rustc_hash::FxHashMap;
@@ -35,6 +38,8 @@ pub(crate) struct Verified {
     pub(crate) who: Arc<Who>,
     /// Unix seconds.
     pub(crate) expires_secs: i64,
+    /// The one API that it counts for; `None`: all.
+    pub(crate) route: Option<RouteId>,
 }
 
 /// A snapshot in the hands of one worker, whose calls count among themselves: the shared count would travel
@@ -50,7 +55,7 @@ impl Deref for Held {
 }
 
 /// Bounds of clients' connections.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {
     /// A connection that asks for nothing.
     pub idle: Duration,
@@ -58,6 +63,10 @@ pub struct ClientLimits {
     pub head: Duration,
     /// Bodies and answers: so many bytes in each period, or all there is.
     pub pace: Pace,
+    /// Connections of one address.
+    pub per_address: u64,
+    /// Every peer begins with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// What the workers share.
@@ -68,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) limits: ClientLimits,
+    pub(crate) bell: Arc<CreditBell>,
 }
 
 /// A worker's own state.
@@ -84,6 +94,9 @@ pub(crate) struct Lane {
     pub(crate) head_time: Duration,
     /// How fast clients must send bodies and take answers.
     pub(crate) pace: Pace,
+    pub(crate) proxy_protocol: bool,
+    /// By which control is asked for credits.
+    pub(crate) bell: Arc<CreditBell>,
     draining: Arc<AtomicBool>,
     moving: Cell<bool>,
     prepared: Arc<ArcSwap<Prepared>>,
@@ -100,7 +113,7 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(worker: usize, shared: Shared, local: Local) -> Self {
-        let Shared { prepared, telemetry, clock, draining, limits } = shared;
+        let Shared { prepared, telemetry, clock, draining, limits, bell } = shared;
         Self {
             worker,
             telemetry,
@@ -111,6 +124,8 @@ impl Lane {
             idle: limits.idle,
             head_time: limits.head,
             pace: limits.pace,
+            proxy_protocol: limits.proxy_protocol,
+            bell,
             draining,
             moving: Cell::new(false),
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),

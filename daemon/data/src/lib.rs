@@ -3,6 +3,8 @@
 //! It knows no store, no Docker, no file and no environment variable, and none of them can block it.
 //! Read `pipeline.rs` first.
 
+mod balance;
+mod breaker;
 mod call;
 mod client;
 mod deadlines;
@@ -16,6 +18,7 @@ mod policies;
 mod pool;
 mod prepare;
 mod rescue;
+mod retry;
 mod stages;
 mod targets;
 mod upstream;
@@ -63,10 +66,11 @@ impl DataPlane {
         Self { subscriber, telemetry, clock, prepared, draining: Arc::default() }
     }
 
-    /// All that is wrong with a snapshot; what passes is certain to load.
+    /// All that is wrong with a snapshot; what passes is certain to load. APIs that it shares with the one before are
+    /// not looked at again.
     #[must_use]
-    pub fn check(snapshot: &Snapshot) -> Vec<Problem> {
-        prepare::check(snapshot)
+    pub fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
+        prepare::check(before, snapshot)
     }
 
     /// Starts the preparer: each published snapshot is compiled off the request path, swapped in whole and
@@ -85,10 +89,8 @@ impl DataPlane {
         });
     }
 
-    fn load(&self, snapshot: &Snapshot) {
-        let mut prepared = prepare::prepare(snapshot, &self.prepared.load());
-        let names: Vec<_> = snapshot.apis.values().map(|api| (api.id.clone(), api.path())).collect();
-        prepared.adopt_stats(self.telemetry.set_routes(&names));
+    fn load(&self, snapshot: &Arc<Snapshot>) {
+        let prepared = prepare::prepare(snapshot, &self.prepared.load(), &self.telemetry);
         self.prepared.store(Arc::new(prepared));
         self.subscriber.acknowledge(snapshot.revision);
     }
@@ -115,6 +117,7 @@ impl DataPlane {
             clock: self.clock.clone(),
             draining: Arc::clone(&self.draining),
             limits,
+            bell: Arc::clone(&self.subscriber.bell),
         };
         Workers::start(listener, workers, &shared, &mount).await
     }

@@ -1,6 +1,7 @@
 //! Accepts connections on a thread of its own and deals them out to the workers in turn. It stops between two
 //! connections, so that whoever waits for its end knows that every accepted one is in a worker's hands.
 
+use crate::policies::connections::{Connections, Guard};
 use bytes::BytesMut;
 use gatehouse_corridor::telemetry::Telemetry;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -34,9 +35,10 @@ impl Drop for Counted {
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
-    /// What was read of it elsewhere and belongs to its next request.
-    pub(crate) input: BytesMut,
+    /// It was served elsewhere: what was read of its next request.
+    pub(crate) moved: Option<BytesMut>,
     pub(crate) counted: Counted,
+    pub(crate) place: Guard<Arc<Connections>>,
 }
 
 /// Accepts until it is stopped.
@@ -44,7 +46,7 @@ pub(crate) async fn accept(
     listener: TcpListener,
     lanes: Vec<Sender<Accepted>>,
     stop: CancellationToken,
-    telemetry: Arc<Telemetry>,
+    (telemetry, open, per_address): (Arc<Telemetry>, Arc<Connections>, u64),
 ) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -59,8 +61,12 @@ pub(crate) async fn accept(
             Ok((stream, peer)) => {
                 // It fails on a connection that is gone already.
                 let Ok(stream) = stream.set_nodelay(true).and_then(|()| stream.into_std()) else { continue };
-                let accepted =
-                    Accepted { stream, peer, input: BytesMut::new(), counted: Counted::new(&telemetry) };
+                let Some(place) = Connections::open(Arc::clone(&open), peer.ip(), per_address) else {
+                    tracing::debug!(target: "listener", %peer, per_address, "closed: too many connections");
+                    continue;
+                };
+                let counted = Counted::new(&telemetry);
+                let accepted = Accepted { stream, peer, moved: None, counted, place };
                 // A worker that is behind holds the others up; that is what the queue of the system is for.
                 let Some(lane) = turn.next() else { return Ok(()) };
                 if lane.send(accepted).await.is_err() {

@@ -5,15 +5,16 @@ use crate::client::answer::{Answer, send};
 use crate::client::head::Head;
 use crate::client::stream::Client;
 use crate::failure::Failure;
+use crate::http1::fields::Name;
 use crate::lane::Lane;
-use crate::rescue::rescue;
+use crate::rescue::{Told, rescue};
 use crate::stages::admit::{admit, in_flight};
 use crate::stages::authenticate::authenticate;
 use crate::stages::authorize::authorize;
 use crate::stages::forward::forward;
 use crate::stages::identify::identify;
 use crate::stages::record::Record;
-use crate::stages::reply::{guard, preflight, reply};
+use crate::stages::reply::{across, guard, preflight, reply};
 use crate::stages::route::{Found, route};
 use crate::stages::shape::shape;
 use crate::targets::local;
@@ -22,8 +23,9 @@ use crate::targets::local;
 pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> bool {
     let prepared = lane.snapshot(); // one revision for the whole call
     let now_ms = lane.clock.unix_ms();
-    let mut record = Record::open(lane, head, client.peer.ip(), now_ms); // written on every exit, also on cancel
-    let call = Call { lane, prepared: &prepared, now_ms, head, stage: Arrived };
+    let peer = client.peer.ip();
+    let mut record = Record::open(lane, head, peer, now_ms); // written on every exit, also on cancel
+    let call = Call { lane, prepared: &prepared, now_ms, head, peer, stage: Arrived };
     let outcome = column(call, client, &mut record).await;
     record.access.bytes_in = client.came();
     let mut answer = match outcome {
@@ -31,18 +33,22 @@ pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> boo
             record.access.status = answer.status;
             answer
         }
+        Err(Failure::ClientGone) => {
+            record.refuse(Failure::ClientGone, 0);
+            record.close(None);
+            return false;
+        }
         Err(failure) => {
-            let mut answer = rescue(failure, prepared.limits.strict_envelope, lane);
+            let told = Told { lane, strict_envelope: prepared.limits.strict_envelope, now_ms };
+            let mut answer = rescue(failure, record.detail.as_deref(), &told);
             guard(&mut answer);
             record.refuse(failure, answer.status);
-            if failure == Failure::ClientGone {
-                record.close(None);
-                lane.spare(answer.head);
-                return false;
-            }
             answer
         }
     };
+    if let Some(route) = record.route {
+        across(&mut answer, head.get(Name::Origin), route);
+    }
     record.sign(&mut answer);
     let sent = send(client, head, answer, lane, &mut record.access.bytes_out).await;
     record.access.bytes_in = client.came(); // an upstream may have answered before the request was whole
@@ -50,24 +56,25 @@ pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> boo
     sent.unwrap_or(false)
 }
 
-async fn column(
-    call: Call<'_, Arrived>,
+async fn column<'a>(
+    call: Call<'a, Arrived>,
     client: &mut Client,
-    record: &mut Record,
+    record: &mut Record<'a>,
 ) -> Result<Answer, Failure> {
-    identify(&call, record)?;
+    let call = identify(call, record)?;
+    let exempt = call.stage.exempt;
     let call = match route(call, record)? {
         Found::Upstream(call) => call,
         Found::Local(call) => {
-            in_flight(call.prepared, record)?;
+            in_flight(call.prepared.shares.all(), record)?;
             return local::call(call.head, client, call.lane).await;
         }
-        Found::Preflight(call) => return Ok(preflight(&call)),
+        Found::Preflight(call, route) => return Ok(preflight(&call, route)),
     };
-    let call = admit(call, record)?; // before authenticate: cheap refusal first
+    let call = admit(call, exempt, record)?; // before authenticate: cheap refusal first
     let call = authenticate(call)?; // tokens are hashed fast or cached; argon2 never runs here
-    let call = authorize(call, record)?;
-    let outgoing = shape(&call, client, record)?;
-    let answered = forward(outgoing, &call, client, record).await?;
-    Ok(reply(answered, &call))
+    let call = authorize(call, client, record).await?; // some wait for their turn
+    let shaped = shape(&call, client, record).await?; // bodies are collected only for those who must see them whole
+    let answered = forward(shaped, &call, client, record).await?;
+    reply(answered, &call, client, record).await
 }

@@ -1,6 +1,7 @@
 //! Upstream connections of one worker: last in, first out. No lock, and no wake-up across threads.
 
 use crate::failure::Failure;
+use crate::prepare::server::Server;
 use crate::upstream::connection::Connection;
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
@@ -29,14 +30,14 @@ impl Pool {
     }
 
     /// Opens a connection.
-    pub(crate) async fn open(&self, authority: &Arc<str>, connect_ms: u64) -> Result<Connection, Failure> {
-        let connecting = TcpStream::connect(&**authority);
+    pub(crate) async fn open(&self, server: &Server, connect_ms: u64) -> Result<Connection, Failure> {
+        let connecting = TcpStream::connect(&*server.authority);
         let stream = tokio::time::timeout(Duration::from_millis(connect_ms), connecting)
             .await
             .map_err(|_| Failure::Timeout)?
             .map_err(|_| Failure::Connect)?;
         stream.set_nodelay(true).map_err(|_| Failure::Connect)?;
-        Ok(Connection::new(Arc::clone(authority), stream))
+        Ok(Connection::new(Arc::clone(&server.authority), stream))
     }
 
     /// Gives a connection back after its answer was read to the end.

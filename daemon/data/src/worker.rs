@@ -4,6 +4,7 @@ use crate::client::connection;
 use crate::lane::{Lane, Shared};
 use crate::listener::{Accepted, accept};
 use crate::moving::{Adopter, Moved};
+use crate::policies::connections::Connections;
 use crate::targets::local::{Mount, build};
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -16,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections on their way to one worker; then accepting waits.
 const QUEUE: usize = 256;
+/// Sets of the table of addresses: 256 KiB, room for 28,000 addresses.
+const SETS: usize = 4_096;
 /// Connections on their way to another process; then they wait in their tasks.
 const MOVES: usize = 64;
 
@@ -66,10 +69,12 @@ impl Workers {
             started.await.map_err(|_| std::io::Error::other("a worker ended"))??;
             lanes.push(sender);
         }
-        let (runtime, telemetry, paused) = (runtime()?, Arc::clone(&shared.telemetry), pause.clone());
-        let adopter = Arc::new(Adopter::new(lanes.clone(), Arc::clone(&telemetry)));
+        let (runtime, paused) = (runtime()?, pause.clone());
+        let open = Arc::new(Connections::new(SETS));
+        let counted = (Arc::clone(&shared.telemetry), open, shared.limits.per_address);
+        let adopter = Arc::new(Adopter::new(lanes.clone(), counted.clone()));
         let run = move || {
-            if let Err(error) = runtime.block_on(accept(listener, lanes, paused, telemetry)) {
+            if let Err(error) = runtime.block_on(accept(listener, lanes, paused, counted)) {
                 tracing::error!(target: "listener", %error, "no more connections are accepted");
             }
         };
@@ -137,15 +142,15 @@ async fn serve(
             }
             accepted = connections.recv() => accepted,
         };
-        let Some(Accepted { stream, peer, input, counted }) = accepted else { return };
-        let moved = turns.moved.clone();
+        let Some(Accepted { stream, peer, moved, counted, place }) = accepted else { return };
+        let moves = turns.moved.clone();
         let lane = Rc::clone(&lane);
         match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => drop(tokio::task::spawn_local(async move {
-                let leaves = connection::serve(lane, (stream, input), peer).await;
-                if let Some(left) = leaves.and_then(|left| Moved::new(left, counted)) {
+                let leaves = connection::serve(lane, stream, peer, moved).await;
+                if let Some(left) = leaves.and_then(|left| Moved::new(left, (counted, place))) {
                     // Nobody receives: they are cut, as all that is open at the end.
-                    moved.send(left).await.ok();
+                    moves.send(left).await.ok();
                 }
             })),
             Err(error) => tracing::warn!(target: "listener", %error, "a connection cannot be watched"),

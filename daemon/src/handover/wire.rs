@@ -7,7 +7,7 @@ use rustix::net::{
 };
 use std::io::{Error, ErrorKind, IoSlice, IoSliceMut, Result};
 use std::mem::MaybeUninit;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use tokio::io::Interest;
@@ -26,8 +26,8 @@ pub(crate) enum Word {
     Ready,
     /// Old to new: the service manager was told that you are the service.
     Main,
-    /// Old to new: a connection between two requests, and what was read of it.
-    Connection(TcpStream, Vec<u8>),
+    /// Old to new: a connection between two requests, its client, and what was read of it.
+    Connection(TcpStream, SocketAddr, Vec<u8>),
 }
 
 impl Word {
@@ -79,16 +79,19 @@ impl Wire {
     /// # Errors
     /// When the other end is gone, or the message too long.
     pub(crate) async fn send(&self, word: &Word) -> Result<()> {
+        let mut head = vec![word.tag()];
         let (bytes, descriptor) = match word {
-            Word::Connection(stream, input) => (input.as_slice(), Some(stream.as_fd())),
+            Word::Connection(stream, peer, input) => {
+                head.extend_from_slice(format!("{peer}\n").as_bytes());
+                (input.as_slice(), Some(stream.as_fd()))
+            }
             _ => (&[][..], None),
         };
-        if bytes.len() >= MESSAGE_BYTES {
+        if head.len() + bytes.len() > MESSAGE_BYTES {
             return Err(ErrorKind::InvalidInput.into());
         }
-        let tag = [word.tag()];
         self.0
-            .async_io(Interest::WRITABLE, || write(self.0.as_fd(), [&tag, bytes], descriptor.as_slice()))
+            .async_io(Interest::WRITABLE, || write(self.0.as_fd(), [&head, bytes], descriptor.as_slice()))
             .await
     }
 
@@ -101,13 +104,19 @@ impl Wire {
         let (count, descriptor) =
             self.0.async_io(Interest::READABLE, || read(self.0.as_fd(), &mut bytes)).await?;
         let unknown = || Error::from(ErrorKind::InvalidData);
-        let Some((tag, input)) = bytes.get(..count).and_then(<[u8]>::split_first) else { return Ok(None) };
+        let Some((tag, rest)) = bytes.get(..count).and_then(<[u8]>::split_first) else { return Ok(None) };
         match (tag, descriptor) {
             (b'L', None) => Ok(Some(Word::Loaded)),
             (b'G', None) => Ok(Some(Word::Go)),
             (b'R', None) => Ok(Some(Word::Ready)),
             (b'M', None) => Ok(Some(Word::Main)),
-            (b'C', Some(stream)) => Ok(Some(Word::Connection(TcpStream::from(stream), input.to_vec()))),
+            (b'C', Some(stream)) => {
+                let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(unknown)?;
+                let (peer, input) = rest.split_at(end);
+                let peer = std::str::from_utf8(peer).ok().and_then(|peer| peer.parse().ok()).ok_or_else(unknown)?;
+                let input = input.get(1..).unwrap_or_default().to_vec();
+                Ok(Some(Word::Connection(TcpStream::from(stream), peer, input)))
+            }
             _ => Err(unknown()),
         }
     }
@@ -153,11 +162,12 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         for input in [Vec::new(), b"GET /".to_vec(), vec![b'x'; 100_000]] {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            let moved = Word::Connection(listener.accept().unwrap().0, input.clone());
+            let named = SocketAddr::from(([2001, 0xdb8, 0, 0, 0, 0, 0, 7], 443));
+            let moved = Word::Connection(listener.accept().unwrap().0, named, input.clone());
             ours.send(&moved).await.unwrap();
             drop(moved);
-            let Some(Word::Connection(mut stream, came)) = theirs.receive().await.unwrap() else { panic!() };
-            assert_eq!(came, input);
+            let Some(Word::Connection(mut stream, peer, came)) = theirs.receive().await.unwrap() else { panic!() };
+            assert_eq!((peer, came), (named, input));
             stream.write_all(b"answer").unwrap();
             drop(stream);
             let mut answer = String::new();

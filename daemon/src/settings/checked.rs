@@ -4,6 +4,9 @@ use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
 use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
+use gatehouse_control::MetricsAccess;
+use gatehouse_corridor::snapshot::GatewayLimits;
+use gatehouse_data::ClientLimits;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +26,11 @@ pub(crate) struct Settings {
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
     pub(crate) log_dir: PathBuf,
+    pub(crate) access_json: bool,
+    pub(crate) access_file_bytes: u64,
+    pub(crate) access_files: usize,
+    pub(crate) redact_fields: Vec<String>,
+    pub(crate) metrics: MetricsAccess,
     pub(crate) admin_username: String,
     pub(crate) admin_email: String,
     pub(crate) admin_password: Option<Secret<String>>,
@@ -43,19 +51,18 @@ pub(crate) struct Settings {
     pub(crate) cookie_secure: bool,
     pub(crate) cookie_samesite: String,
     pub(crate) cookie_domain: Option<String>,
-    pub(crate) body_bytes_max: u64,
-    pub(crate) connect_timeout_millis: u64,
-    pub(crate) read_timeout_millis: u64,
-    pub(crate) upstream_idle_connections: usize,
-    pub(crate) upstream_idle_millis: u64,
-    pub(crate) in_flight_max: u64,
+    pub(crate) allowed_origins: Vec<String>,
+    pub(crate) allow_methods: Vec<String>,
+    pub(crate) allow_headers: Vec<String>,
+    pub(crate) allow_credentials: bool,
+    pub(crate) cors_strict: bool,
+    /// `None`: nothing says, so the platform's own settings do.
+    pub(crate) localhost_bypass: Option<bool>,
     pub(crate) drain: Duration,
     /// Zero: as `drain`.
     pub(crate) handover_drain: Duration,
-    pub(crate) client_idle: Duration,
-    pub(crate) client_head: Duration,
-    pub(crate) client_stall: Duration,
-    pub(crate) client_least_bytes: u64,
+    pub(crate) clients: ClientLimits,
+    pub(crate) gateway: GatewayLimits,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
 }
@@ -63,6 +70,9 @@ pub(crate) struct Settings {
 impl Settings {
     /// Names of the settings that differ and are read at a start only.
     pub(crate) fn needing_restart(&self, new: &Self) -> Vec<&'static str> {
+        let other = |old: &Option<Secret<String>>, new: &Option<Secret<String>>| {
+            old.as_ref().map(Secret::expose) != new.as_ref().map(Secret::expose)
+        };
         let differs = [
             ("listen", self.listen != new.listen),
             ("data_dir", self.data_dir != new.data_dir),
@@ -73,21 +83,23 @@ impl Settings {
             ("workers", self.workers != new.workers),
             ("log_format", self.log_json != new.log_json),
             ("log_dir", self.log_dir != new.log_dir),
+            ("access_format", self.access_json != new.access_json),
+            ("access_file_bytes", self.access_file_bytes != new.access_file_bytes),
+            ("access_files", self.access_files != new.access_files),
+            ("redact_fields", self.redact_fields != new.redact_fields),
             ("argon2", self.argon2 != new.argon2),
             ("hash_threads", self.hash_threads != new.hash_threads),
             ("drain_secs", self.drain != new.drain),
             ("handover_drain_secs", self.handover_drain != new.handover_drain),
-            ("client_idle_secs", self.client_idle != new.client_idle),
-            ("client_head_secs", self.client_head != new.client_head),
-            ("client_stall_secs", self.client_stall != new.client_stall),
-            ("client_least_bytes", self.client_least_bytes != new.client_least_bytes),
+            ("client_*, proxy_protocol", self.clients != new.clients),
             ("store_backend", self.store_backend != new.store_backend),
+            ("encryption_key", other(&self.encryption_key, &new.encryption_key)),
         ];
         differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     merged: &'a Merged,
     problems: Vec<String>,
 }
@@ -98,15 +110,20 @@ impl Reader<'_> {
         self.merged.get(name).cloned().unwrap_or_else(none)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.value(name).text
     }
 
-    fn optional(&self, name: &str) -> Option<String> {
+    pub(super) fn optional(&self, name: &str) -> Option<String> {
         Some(self.text(name)).filter(|text| !text.is_empty())
     }
 
-    fn problem(&mut self, name: &str, expected: impl Display) {
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
+        let text = self.text(name);
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    pub(super) fn problem(&mut self, name: &str, expected: impl Display) {
         let value = self.value(name);
         let secret = super::table::named(name).is_some_and(|setting| setting.secret);
         let shown =
@@ -114,7 +131,7 @@ impl Reader<'_> {
         self.problems.push(format!("{name} = {shown} ({}): {expected}", value.source));
     }
 
-    fn number<T: FromStr + Default + PartialOrd + Display + Copy>(
+    pub(super) fn number<T: FromStr + Default + PartialOrd + Display + Copy>(
         &mut self,
         name: &str,
         low: T,
@@ -134,7 +151,7 @@ impl Reader<'_> {
         value
     }
 
-    fn flag(&mut self, name: &str) -> bool {
+    pub(super) fn flag(&mut self, name: &str) -> bool {
         match self.text(name).trim().to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
@@ -193,6 +210,11 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         log_level: r.one_of("log_level", &["error", "warn", "warning", "info", "debug", "trace"]),
         log_json: r.one_of("log_format", &["plain", "json"]) == "json",
         log_dir,
+        access_json: r.one_of("access_format", &["json", "plain"]) == "json",
+        access_file_bytes: r.number("access_file_bytes", 65_536, 1 << 40),
+        access_files: r.number("access_files", 1, 10_000),
+        redact_fields: r.redact_fields(),
+        metrics: r.metrics(),
         admin_username: r.text("admin_username"),
         admin_email: r.text("admin_email"),
         admin_password: r.optional("admin_password").map(Secret::new),
@@ -224,18 +246,16 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         cookie_secure: tls_in_front || r.flag("cookie_secure"),
         cookie_samesite: r.one_of("cookie_samesite", &["strict", "lax", "none"]),
         cookie_domain: r.optional("cookie_domain"),
-        body_bytes_max: r.number("body_bytes_max", 1, 1 << 40),
-        connect_timeout_millis: r.number("connect_timeout_millis", 1, 600_000),
-        read_timeout_millis: r.number("read_timeout_millis", 1, 86_400_000),
-        upstream_idle_connections: r.number("upstream_idle_connections", 0, 100_000),
-        upstream_idle_millis: r.number("upstream_idle_millis", 1, 86_400_000),
-        in_flight_max: r.number("in_flight_max", 1, 10_000_000),
+        allowed_origins: r.list("allowed_origins"),
+        allow_methods: r.list("allow_methods").iter().map(|method| method.to_uppercase()).collect(),
+        allow_headers: r.list("allow_headers"),
+        allow_credentials: r.flag("allow_credentials"),
+        cors_strict: r.flag("cors_strict"),
+        localhost_bypass: r.optional("localhost_bypass").map(|_| r.flag("localhost_bypass")),
         drain: Duration::from_secs(r.number("drain_secs", 0, 86_400)),
         handover_drain: Duration::from_secs(r.number("handover_drain_secs", 0, 86_400)),
-        client_idle: Duration::from_secs(r.number("client_idle_secs", 1, 86_400)),
-        client_head: Duration::from_secs(r.number("client_head_secs", 1, 3_600)),
-        client_stall: Duration::from_secs(r.number("client_stall_secs", 1, 3_600)),
-        client_least_bytes: r.number("client_least_bytes", 1, 1 << 30),
+        clients: r.clients(),
+        gateway: r.gateway(),
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
         data_dir,
         file,
@@ -277,7 +297,7 @@ fn identity(r: &mut Reader<'_>, settings: &Settings) {
 }
 
 fn guards(r: &mut Reader<'_>, tls_in_front: bool) {
-    let bypass = r.flag("localhost_bypass");
+    let bypass = r.optional("localhost_bypass").is_some_and(|_| r.flag("localhost_bypass"));
     let credentials = r.flag("allow_credentials");
     // `Production` and `prod` are meant so; what the shell keeps under this name is not.
     if !r.text("env").trim().to_lowercase().starts_with("prod") {
@@ -322,6 +342,9 @@ mod tests {
             (vec![("JWT_SECRET_KEY", "tooshort1")], "signing_key"),
             (vec![("JWT_SECRET_KEY", long), ("MEM_ENCRYPTION_KEY", long)], "encryption_key"),
             (vec![("DOORMAN_ADMIN_PASSWORD", "tiny")], "admin_password"),
+            (vec![("GATEHOUSE_REDACT_FIELDS", &*"x".repeat(99))], "redact_fields"),
+            (vec![("PROMETHEUS_TOKEN", "tooshort1")], "prometheus_token"),
+            (vec![("PROMETHEUS_IP_ALLOWLIST", "10.0.0.0/8, nowhere")], "prometheus_allowlist"),
             (vec![("ENV", "production")], "tls_in_front"),
             (vec![("ENV", "Prod")], "tls_in_front"),
             (

@@ -18,6 +18,7 @@ const fn table(name: &'static str, archived: bool) -> Table {
 /// Every table.
 pub const TABLES: &[Table] = &[
     table("apis", true),
+    table("credits", true),
     table("endpoints", true),
     table("groups", true),
     table("keys", true),
@@ -25,8 +26,11 @@ pub const TABLES: &[Table] = &[
     table("outbox", false),
     table("revoked", true),
     table("roles", true),
+    table("routings", true),
     table("sessions", true),
+    table("settings", true),
     table("subscriptions", true),
+    table("user_credits", true),
     table("users", true),
 ];
 

@@ -3,96 +3,22 @@
 use super::{Outcome, json, lists, part};
 use crate::change::Draft;
 use crate::envelope::Reply;
-use crate::schema::{self, Absent, Field, Kind};
-use crate::session::caller;
+use crate::index::By;
+use crate::schema;
+use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::apis::{self, FIELDS};
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
-use actix_web::http::header::HeaderName;
 use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::Problem;
 use serde_json::{Value, json};
-
-pub(crate) const FIELDS: &[Field] = &[
-    ("api_name", Kind::Text(1, 64), Absent::Required),
-    ("api_version", Kind::Text(1, 8), Absent::Required),
-    ("api_description", Kind::Text(0, 127), Absent::Null),
-    ("api_allowed_roles", Kind::Texts, Absent::Empty),
-    ("api_allowed_groups", Kind::Texts, Absent::Empty),
-    ("api_servers", Kind::Texts, Absent::Empty),
-    ("api_type", Kind::Text(0, 16), Absent::Null),
-    ("api_allowed_retry_count", Kind::Int(0), Absent::Zero),
-    ("api_authorization_field_swap", Kind::Text(0, 128), Absent::Null),
-    ("api_allowed_headers", Kind::Texts, Absent::Null),
-    ("api_credits_enabled", Kind::Flag, Absent::Is(false)),
-    ("api_credit_group", Kind::Text(0, 50), Absent::Null),
-    ("active", Kind::Flag, Absent::Is(true)),
-    ("api_cors_allow_origins", Kind::Texts, Absent::Null),
-    ("api_cors_allow_methods", Kind::Texts, Absent::Null),
-    ("api_cors_allow_headers", Kind::Texts, Absent::Null),
-    ("api_cors_expose_headers", Kind::Texts, Absent::Null),
-    ("api_cors_allow_credentials", Kind::Flag, Absent::Is(false)),
-    ("api_public", Kind::Flag, Absent::Is(false)),
-    ("api_auth_required", Kind::Flag, Absent::Is(true)),
-    ("api_ip_mode", Kind::Text(1, 16), Absent::Text("allow_all")),
-    ("api_ip_whitelist", Kind::Texts, Absent::Null),
-    ("api_ip_blacklist", Kind::Texts, Absent::Null),
-    ("api_trust_x_forwarded_for", Kind::Flag, Absent::Null),
-    ("api_request_transform", Kind::Object, Absent::Null),
-    ("api_response_transform", Kind::Object, Absent::Null),
-    ("api_connect_timeout", Kind::Seconds, Absent::Null),
-    ("api_read_timeout", Kind::Seconds, Absent::Null),
-    ("api_id", Kind::Text(0, 64), Absent::Null),
-    ("api_path", Kind::Text(0, 80), Absent::Null),
-];
+use std::sync::Arc;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/api/all", get => list);
     resource!(config, "/api/{name}/{version}", get => get, put => put, delete => delete);
     resource!(config, "/api", post => post, get => list);
-}
-
-/// All that must hold for the data plane to serve it.
-fn check(row: &Row) -> Result<(), Problem> {
-    let servers = row.list("api_servers");
-    if let Some(detail) = servers.iter().find_map(|server| super::endpoints::server_problem(server)) {
-        return Err(Problem::compat(400, "API002", format!("api_servers: {detail}")).at("api_servers"));
-    }
-    let swap = row.text("api_authorization_field_swap").to_owned();
-    for (field, names) in [
-        ("api_allowed_headers", row.list("api_allowed_headers")),
-        ("api_authorization_field_swap", if swap.is_empty() { Vec::new() } else { vec![swap] }),
-    ] {
-        if let Some(bad) = names.iter().find(|name| HeaderName::from_bytes(name.as_bytes()).is_err()) {
-            let text = format!("{field}: {bad:?}: expected a header name (RFC 9110 5.1)");
-            return Err(Problem::compat(400, "API002", text).at(field));
-        }
-    }
-    unenforced(row)?;
-    if row.flag("api_public") && row.flag("api_credits_enabled") {
-        return Err(Problem::compat(400, "API013", "A public API cannot have credits enabled"));
-    }
-    Ok(())
-}
-
-/// A protection that would be stored and not enforced is refused: it would be relied on.
-fn unenforced(row: &Row) -> Result<(), Problem> {
-    let refused = |field: &str, expected: &str| {
-        let text = format!("{field}: not enforced by this version; expected {expected}");
-        Err(Problem::compat(400, "API002", text).at(field))
-    };
-    if row.text("api_ip_mode") != "allow_all" {
-        return refused("api_ip_mode", "allow_all");
-    }
-    for field in ["api_ip_whitelist", "api_ip_blacklist"] {
-        if !row.list(field).is_empty() {
-            return refused(field, "an empty list");
-        }
-    }
-    if row.flag("api_credits_enabled") && !row.flag("api_public") {
-        return refused("api_credits_enabled", "false");
-    }
-    Ok(())
 }
 
 fn missing() -> Problem {
@@ -102,22 +28,22 @@ fn missing() -> Problem {
 async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let mut row = schema::create(FIELDS, &json(body)?)?;
     let caller = caller(control, request)?;
-    caller.needs("manage_apis", "API007")?;
     let key = format!("{}/{}", row.text("api_name"), row.text("api_version"));
-    if caller.state.get("apis", &key).is_some() {
-        return Ok(Reply::message(200, "API already exists"));
-    }
-    super::addressable(row.text("api_name"), &[], "API002", "api_name")?;
-    super::addressable(row.text("api_version"), &[], "API002", "api_version")?;
-    check(&row)?;
     row.insert("api_id".to_owned(), json!(uuid::Uuid::new_v4().to_string()));
     row.insert("api_path".to_owned(), json!(format!("/{key}")));
-    let made = row.clone();
-    let make = move |state: &State| match state.get("apis", &key) {
-        Some(_) => Err(Problem::compat(200, "", "API already exists")),
-        None => Ok(Draft::new("api.create", format!("api/{key}")).detail(json!(row)).put("apis", key, row)),
+    apis::seal(&control.sealer, &key, &mut row, None)?;
+    let made = apis::shown(&row);
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_apis", "API007")?;
+        if state.get("apis", &key).is_some() {
+            return Err(Problem::compat(200, "", "API already exists"));
+        }
+        super::addressable(row.text("api_name"), &[], "API002", "api_name")?;
+        super::addressable(row.text("api_version"), &[], "API002", "api_version")?;
+        apis::check(state, &key, &row)?;
+        Ok(Draft::new("api.create", format!("api/{key}")).detail(apis::shown(&row)).put("apis", key, row))
     };
-    match control.changes.submit(caller.actor(), make).await {
+    match caller.submit(control, make).await {
         Ok(_) => Ok(Reply::Data(201, json!({ "api": made }))),
         Err(problem) if problem.status == 200 => Ok(Reply::message(200, problem.detail)),
         Err(problem) => Err(problem),
@@ -127,8 +53,8 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
 async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller =
         caller(control, request).map_err(|problem| Problem::compat(401, "API_AUTH", problem.detail))?;
-    let rows = caller.state.rows("apis").map(|(_, row)| json!(**row)).collect();
-    Ok(Reply::Data(200, lists::page(control, request, "apis", rows)?))
+    let rows = caller.state.rows("apis").map(|(_, row)| row);
+    Ok(Reply::Data(200, lists::page(control, request, "apis", rows, |row| apis::shown(row))?))
 }
 
 fn key(request: &HttpRequest) -> String {
@@ -138,15 +64,15 @@ fn key(request: &HttpRequest) -> String {
 async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
     let row = caller.state.get("apis", &key(request)).ok_or_else(missing)?;
-    Ok(Reply::Data(200, json!(**row)))
+    Ok(Reply::Data(200, apis::shown(row)))
 }
 
 async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
-    let changes = schema::update(FIELDS, &json(body)?)?;
+    let mut changes = schema::update(FIELDS, &json(body)?)?;
     let caller = caller(control, request)?;
-    caller.needs("manage_apis", "API008")?;
-    let key = key(request);
-    let make = move |state: &State| {
+    let (key, sealer) = (key(request), Arc::clone(&control.sealer));
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_apis", "API008")?;
         let old = state.get("apis", &key).ok_or_else(missing)?;
         let renames = |name: &str| changes.get(name).is_some_and(|new| Some(new) != old.get(name));
         if renames("api_name") || renames("api_version") {
@@ -155,41 +81,38 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         if changes.is_empty() {
             return Err(Problem::compat(400, "API006", "No data to update"));
         }
+        apis::seal(&sealer, &key, &mut changes, Some(old))?;
         let mut row = Row::clone(old);
         let kept = ["api_id", "api_path"];
         row.extend(changes.into_iter().filter(|(name, _)| !kept.contains(&name.as_str())));
-        check(&row)?;
-        let detail = json!({"before": **old, "after": row});
+        apis::check(state, &key, &row)?;
+        let detail = json!({"before": apis::shown(old), "after": apis::shown(&row)});
         Ok(Draft::new("api.update", format!("api/{key}")).detail(detail).put("apis", key, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "API updated successfully"))
 }
 
 /// Takes its endpoints and subscriptions with it, so that a later API of that name begins clean.
 async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
-    caller.needs("manage_apis", "API007")?;
     let key = key(request);
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_apis", "API007")?;
         let old = state.get("apis", &key).ok_or_else(missing)?;
-        let mut draft = Draft::new("api.delete", format!("api/{key}")).detail(json!({ "before": **old }));
-        for (id, endpoint) in state.rows("endpoints") {
-            if format!("{}/{}", endpoint.text("api_name"), endpoint.text("api_version")) == key {
-                draft = draft.delete("endpoints", id.clone());
-            }
+        let mut draft =
+            Draft::new("api.delete", format!("api/{key}")).detail(json!({ "before": apis::shown(old) }));
+        for id in state.keys_by(By::EndpointApi, &key) {
+            draft = draft.delete("endpoints", id);
         }
-        for (user, row) in state.rows("subscriptions") {
-            let left: Vec<Value> =
-                row.list("apis").into_iter().filter(|api| *api != key).map(Value::from).collect();
-            if left.len() < row.list("apis").len() {
-                let mut row = Row::clone(row);
-                row.insert("apis".to_owned(), Value::Array(left));
-                draft = draft.put("subscriptions", user.clone(), row);
-            }
+        for user in state.keys_by(By::Subscriber, &key) {
+            let Some(mut row) = state.get("subscriptions", user).map(|row| Row::clone(row)) else { continue };
+            let left = row.list("apis").into_iter().filter(|api| *api != key).map(Value::from).collect();
+            row.insert("apis".to_owned(), Value::Array(left));
+            draft = draft.put("subscriptions", user, row);
         }
         Ok(draft.delete("apis", key))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "API deleted successfully"))
 }

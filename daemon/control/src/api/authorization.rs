@@ -6,7 +6,8 @@ use super::{Outcome, part};
 use crate::change::Draft;
 use crate::config::ControlConfig;
 use crate::envelope::{Reply, answer};
-use crate::session::{COOKIE, caller, credential, source};
+use crate::index::{self, By};
+use crate::session::{COOKIE, Caller, caller, credential, source};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::last_admin;
 use crate::subjects::sessions::{self, Standing, revoked_row, sweep};
@@ -52,12 +53,12 @@ async fn login(
     body: Result<Bytes, actix_web::Error>,
 ) -> HttpResponse {
     let now_ms = control.clock.unix_ms();
-    let standing = control.logins.attempt(control.config().login_limit, &source(&request), now_ms);
+    let standing = control.logins.attempt(control.config().login_limit, &source(&control, &request), now_ms);
     let outcome = if standing.refused {
         Err(Problem::compat(429, "IP_RATE_LIMIT", "Too many login attempts from this address"))
     } else {
         match body {
-            Ok(body) => attempt(&control, &body, &source(&request), now_ms).await,
+            Ok(body) => attempt(&control, &body, &source(&control, &request), now_ms).await,
             Err(error) => Err(super::unreadable(&error)),
         }
     };
@@ -106,9 +107,8 @@ async fn attempt(
 
 /// By user name or e-mail address.
 fn find(state: &State, name: &str) -> Option<Arc<Row>> {
-    let by_mail = || {
-        state.rows("users").find(|(_, user)| user.text("email").eq_ignore_ascii_case(name)).map(|(_, u)| u)
-    };
+    let mail = index::mail(name);
+    let by_mail = || state.get("users", state.keys_by(By::UserEmail, &mail).next()?);
     state.get("users", name).or_else(by_mail).cloned()
 }
 
@@ -183,7 +183,7 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
     let wanted =
         Wanted { sid: &old.sid, typ: "refresh", ttl_secs: control.config().refresh_ttl_secs, now_ms };
     let (token, fresh) = tokens::issue(&control.config(), &state, user, &wanted)?;
-    let actor = Actor::User { name: fresh.sub.clone(), source: source(request) };
+    let actor = Actor::User { name: fresh.sub.clone(), source: source(control, request) };
     let object = format!("user/{}", fresh.sub);
     let make = move |state: &State| Ok(sessions::extend(Draft::new("session.extend", object), state, &fresh));
     control.changes.submit(actor, make).await.map(|_| token)
@@ -193,7 +193,7 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
 /// session, as any second use does.
 async fn spend(control: &Inner, request: &HttpRequest, old: &Claims, now_ms: i64) -> Result<(), Problem> {
     let ends = session_ends(&control.config(), now_ms);
-    let actor = Actor::User { name: old.sub.clone(), source: source(request) };
+    let actor = Actor::User { name: old.sub.clone(), source: source(control, request) };
     let old = old.clone();
     let make = move |state: &State| {
         let object = format!("user/{}", old.sub);
@@ -256,10 +256,10 @@ async fn set(
     fields: &'static [(&str, bool)],
 ) -> Outcome {
     let caller = caller(control, request)?;
-    caller.needs("manage_auth", "AUTH900")?;
-    let (name, admin) = (part(request, "username").to_owned(), caller.is_admin());
-    let make = move |state: &State| {
-        let mut user = Row::clone(&*visible(state, &name, admin)?);
+    let name = part(request, "username").to_owned();
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_auth", "AUTH900")?;
+        let mut user = Row::clone(&*visible(state, &name, caller.is_admin())?);
         if fields.contains(&("active", false)) && last_admin(state, &name) {
             return Err(Problem::compat(403, "AUTH900", "The last administrator cannot be disabled"));
         }
@@ -268,7 +268,7 @@ async fn set(
         }
         Ok(Draft::new(action, format!("user/{name}")).put("users", name, user))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Done"))
 }
 

@@ -3,9 +3,11 @@
 use super::{Outcome, json, part};
 use crate::change::Draft;
 use crate::envelope::Reply;
+use crate::index::{self, By};
 use crate::schema::{self, Absent, Field, Kind};
-use crate::session::caller;
+use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::apis;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -27,19 +29,6 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/endpoint/{name}/{version}", get => list);
     resource!(config, "/endpoint/{method}/{name}/{version}/{uri:.*}", get => get, put => put, delete => delete);
     resource!(config, "/endpoint", post => post);
-}
-
-/// What is wrong with an upstream's address; https comes with upstream TLS.
-pub(crate) fn server_problem(server: &str) -> Option<String> {
-    let rest = server.strip_prefix("http://");
-    let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
-    let good = host.is_some_and(|host| {
-        let name = host
-            .rsplit_once(':')
-            .map_or(host, |(name, port)| if port.parse::<u16>().is_ok() { name } else { "" });
-        !name.is_empty() && !host.contains(['@', '?', '#', ' '])
-    });
-    (!good).then(|| format!("{server:?}: expected http://HOST:PORT (https is not served yet)"))
 }
 
 pub(crate) fn key(method: &str, name: &str, version: &str, uri: &str) -> String {
@@ -64,7 +53,7 @@ fn normalise(row: &mut Row) {
 fn check(row: &Row) -> Result<(), Problem> {
     let refused =
         |text: String, field: &str| Problem::compat(400, "END003", format!("{field}: {text}")).at(field);
-    if let Some(text) = row.list("endpoint_servers").iter().find_map(|server| server_problem(server)) {
+    if let Err(text) = row.list("endpoint_servers").iter().try_for_each(|server| apis::server_url(server)) {
         return Err(refused(text, "endpoint_servers"));
     }
     let method = row.text("endpoint_method");
@@ -96,21 +85,21 @@ fn check(row: &Row) -> Result<(), Problem> {
 async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let mut row = schema::create(FIELDS, &json(body)?)?;
     let caller = caller(control, request)?;
-    caller.needs("manage_endpoints", "END010")?;
     normalise(&mut row);
     row.insert("endpoint_id".to_owned(), json!(uuid::Uuid::new_v4().to_string()));
-    check(&row)?;
     let key = key(
         row.text("endpoint_method"),
         row.text("api_name"),
         row.text("api_version"),
         row.text("endpoint_uri"),
     );
-    let make = move |state: &State| {
-        let api = format!("{}/{}", row.text("api_name"), row.text("api_version"));
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_endpoints", "END010")?;
+        check(&row)?;
+        let owner = index::owner(&row);
         let unknown = || Problem::compat(400, "END002", "API does not exist for the endpoint");
-        let api = state.get("apis", &api).ok_or_else(unknown)?;
-        if state.rows("endpoints").any(|(other, _)| shape(other) == shape(&key)) {
+        let api = state.get("apis", &owner).ok_or_else(unknown)?;
+        if state.keys_by(By::EndpointApi, &owner).any(|other| shape(other) == shape(&key)) {
             return Err(Problem::compat(400, "END001", "Endpoint already exists for the requested API"));
         }
         row.insert("api_id".to_owned(), json!(api.text("api_id")));
@@ -120,7 +109,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
             row,
         ))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(201, "Endpoint created successfully"))
 }
 
@@ -132,10 +121,10 @@ fn shape(key: &str) -> String {
 
 async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
-    let (name, version) = (part(request, "name"), part(request, "version"));
-    let own = caller.state.rows("endpoints").filter(|(_, row)| row.text("api_name") == name);
-    let rows: Vec<_> =
-        own.filter(|(_, row)| row.text("api_version") == version).map(|(_, row)| json!(**row)).collect();
+    let api = format!("{}/{}", part(request, "name"), part(request, "version"));
+    let own =
+        caller.state.keys_by(By::EndpointApi, &api).filter_map(|key| caller.state.get("endpoints", key));
+    let rows: Vec<_> = own.map(|row| json!(**row)).collect();
     if rows.is_empty() {
         return Err(Problem::compat(400, "END005", "No endpoints exist for the requested API"));
     }
@@ -153,9 +142,9 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let mut changes = schema::update(FIELDS, &json(body)?)?;
     normalise(&mut changes);
     let caller = caller(control, request)?;
-    caller.needs("manage_endpoints", "END011")?;
     let key = asked(request);
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_endpoints", "END011")?;
         let missing = || Problem::compat(400, "END008", "Endpoint does not exist for the requested API");
         let old = state.get("endpoints", &key).ok_or_else(missing)?;
         let fixed = ["api_name", "api_version", "endpoint_method", "endpoint_uri"];
@@ -177,21 +166,21 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         let detail = json!({"before": **old, "after": row});
         Ok(Draft::new("endpoint.update", format!("endpoint/{key}")).detail(detail).put("endpoints", key, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Endpoint updated successfully"))
 }
 
 async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
-    caller.needs("manage_endpoints", "END012")?;
     let key = asked(request);
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_endpoints", "END012")?;
         let missing = || Problem::compat(400, "END004", "Endpoint does not exist for the requested API");
         let old = state.get("endpoints", &key).ok_or_else(missing)?;
         let draft =
             Draft::new("endpoint.delete", format!("endpoint/{key}")).detail(json!({ "before": **old }));
         Ok(draft.delete("endpoints", key))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Endpoint deleted successfully"))
 }

@@ -4,7 +4,7 @@ use super::{Outcome, json, lists, part};
 use crate::change::Draft;
 use crate::envelope::Reply;
 use crate::schema::{self, Absent, Field, Kind};
-use crate::session::caller;
+use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
@@ -31,23 +31,23 @@ fn missing(status: u16) -> Problem {
 async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let row = schema::create(FIELDS, &json(body)?)?;
     let caller = caller(control, request)?;
-    caller.needs("manage_groups", "GRP008")?;
     let name = row.text("group_name").to_owned();
-    super::addressable(&name, &["all"], "GRP001", "group_name")?;
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_groups", "GRP008")?;
+        super::addressable(&name, &["all"], "GRP001", "group_name")?;
         if state.get("groups", &name).is_some() {
             return Err(Problem::compat(400, "GRP001", "Group already exists"));
         }
         Ok(Draft::new("group.create", format!("group/{name}")).detail(json!(row)).put("groups", name, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(201, "Group created successfully"))
 }
 
 async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
-    let rows = caller.state.rows("groups").map(|(_, row)| json!(**row)).collect();
-    Ok(Reply::Data(200, lists::page(control, request, "groups", rows)?))
+    let rows = caller.state.rows("groups");
+    Ok(Reply::Data(200, lists::page(control, request, "groups", rows, |(_, row)| json!(**row))?))
 }
 
 async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
@@ -59,9 +59,9 @@ async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
 async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let changes = schema::update(FIELDS, &json(body)?)?;
     let caller = caller(control, request)?;
-    caller.needs("manage_groups", "GRP009")?;
     let name = part(request, "group").to_owned();
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_groups", "GRP009")?;
         let old = state.get("groups", &name).ok_or_else(|| missing(400))?;
         if changes.get("group_name").is_some_and(|new| new != name.as_str()) {
             return Err(Problem::compat(400, "GRP004", "group_name cannot be changed"));
@@ -74,19 +74,19 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         let detail = json!({"before": **old, "after": row});
         Ok(Draft::new("group.update", format!("group/{name}")).detail(detail).put("groups", name, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Group updated successfully"))
 }
 
 async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
-    caller.needs("manage_groups", "GRP010")?;
     let name = part(request, "group").to_owned();
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_groups", "GRP010")?;
         let old = state.get("groups", &name).ok_or_else(|| missing(400))?;
         let draft = Draft::new("group.delete", format!("group/{name}")).detail(json!({ "before": **old }));
         Ok(draft.delete("groups", name))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Group deleted successfully"))
 }

@@ -76,7 +76,6 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         Some(Value::String(owner)) if caller.may("manage_users") => owner.clone(),
         Some(_) => return Err(detail(403, "user_id: only who manages users may name one").at("user_id")),
     };
-    let who = Who::from(&caller);
     let prefix = hex::encode(rand::random::<[u8; 4]>());
     let secret = format!("mcp_{prefix}_{}", URL_SAFE_NO_PAD.encode(rand::random::<[u8; 24]>()));
     let id = uuid::Uuid::new_v4().to_string();
@@ -89,15 +88,15 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         ("created_unix_ms".to_owned(), json!(control.clock.unix_ms())),
     ]);
     let mut made = shown(&id, &row);
-    let make = move |state: &State| {
-        let known = state.get("users", &owner).is_some() && may(state, &who, &owner);
+    let make = move |state: &State, caller: &Caller| {
+        let known = state.get("users", &owner).is_some() && may(state, &Who::from(caller), &owner);
         if !known {
             return Err(detail(404, "User not found"));
         }
         let told = json!({ "prefix": row.text("prefix"), "user": owner });
         Ok(Draft::new("key.create", format!("key/{id}")).detail(told).put("keys", id, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     if let Some(made) = made.as_object_mut() {
         // One secret under the three names that older clients look for.
         for name in ["token", "api_key", "key"] {
@@ -113,14 +112,15 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
     let caller = caller(control, request)?;
     let missing = || -> Problem { detail(404, "API key not found") };
     let id = part(request, "id").to_owned();
-    let (who, now_ms) = (Who::from(&caller), control.clock.unix_ms());
-    let make = move |state: &State| {
+    let now_ms = control.clock.unix_ms();
+    let make = move |state: &State, caller: &Caller| {
+        let who = Who::from(caller);
         let key = state.get("keys", &id).filter(|row| may(state, &who, row.text("username")));
         let mut row = Row::clone(key.ok_or_else(missing)?);
         let told = json!({ "prefix": row.text("prefix"), "user": row.text("username") });
         row.entry("revoked_unix_ms").or_insert_with(|| json!(now_ms));
         Ok(Draft::new("key.revoke", format!("key/{id}")).detail(told).put("keys", id, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::Data(200, json!({ "data": { "message": "API key revoked" } })))
 }

@@ -7,7 +7,7 @@ use crate::Inner;
 use crate::change::Draft;
 use crate::envelope::{Reply, answer};
 use crate::session::source;
-use crate::state::{Fields as _, Row, State};
+use crate::state::State;
 use crate::subjects::passwords;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -30,7 +30,7 @@ async fn register(
 ) -> HttpResponse {
     let now_ms = control.clock.unix_ms();
     let limit = control.config().register_limit;
-    let standing = control.registrations.attempt(limit, &source(&request), now_ms);
+    let standing = control.registrations.attempt(limit, &source(&control, &request), now_ms);
     let outcome = match body {
         _ if !control.config().registration => Err(crate::envelope::detail(404, "Not Found")),
         _ if standing.refused => {
@@ -68,11 +68,9 @@ async fn make(control: &Inner, request: &HttpRequest, body: &Bytes) -> super::Ou
     passwords::policy(password.expose())?;
     let hash = control.hasher.hash(password).await?;
     let epoch = control.clock.unix_ms();
-    let actor = Actor::User { name: name.clone(), source: source(request) };
+    let actor = Actor::User { name: name.clone(), source: source(control, request) };
     let change = move |state: &State| {
-        let known =
-            |(_, user): (&String, &std::sync::Arc<Row>)| user.text("email").eq_ignore_ascii_case(&email);
-        if state.get("users", &name).is_some() || state.rows("users").any(known) {
+        if state.get("users", &name).is_some() || super::users::email_taken(state, &email, &name) {
             return Err(refused("USR001", "Username or email already exists"));
         }
         let row = super::users::plain(&name, &email, &hash, epoch);

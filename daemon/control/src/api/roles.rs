@@ -4,7 +4,7 @@ use super::{Outcome, json, lists, part};
 use crate::change::Draft;
 use crate::envelope::Reply;
 use crate::schema::{self, Absent, Field, Kind};
-use crate::session::caller;
+use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::roles::{PERMISSIONS, is_admin};
 use crate::{Inner, resource};
@@ -35,11 +35,11 @@ fn refused(status: u16, code: &str, text: &str) -> Problem {
 async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let row = schema::create(&fields(), &json(body)?)?;
     let caller = caller(control, request)?;
-    caller.needs("manage_roles", "ROLE009")?;
-    let (name, admin) = (row.text("role_name").to_owned(), caller.is_admin());
-    super::addressable(&name, &["all"], "ROLE001", "role_name")?;
-    let make = move |state: &State| {
-        if !admin && (is_admin(state, &name) || row.flag("platform_admin")) {
+    let name = row.text("role_name").to_owned();
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_roles", "ROLE009")?;
+        super::addressable(&name, &["all"], "ROLE001", "role_name")?;
+        if !caller.is_admin() && (is_admin(state, &name) || row.flag("platform_admin")) {
             return Err(refused(403, "ROLE013", "Only an administrator may create an administrator role"));
         }
         if state.get("roles", &name).is_some() {
@@ -47,7 +47,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         }
         Ok(Draft::new("role.create", format!("role/{name}")).detail(json!(row)).put("roles", name, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(201, "Role created successfully"))
 }
 
@@ -55,7 +55,7 @@ async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome 
     let caller = caller(control, request)?;
     let admin = caller.is_admin();
     let seen = caller.state.rows("roles").filter(|(name, _)| admin || !is_admin(&caller.state, name));
-    let page = lists::page(control, request, "roles", seen.map(|(_, row)| json!(**row)).collect())?;
+    let page = lists::page(control, request, "roles", seen, |(_, row)| json!(**row))?;
     Ok(Reply::Data(200, if admin { page } else { json!({ "roles": page.get("roles") }) }))
 }
 
@@ -70,10 +70,11 @@ async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
 async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let changes = schema::update(&fields(), &json(body)?)?;
     let caller = caller(control, request)?;
-    caller.needs("manage_roles", "ROLE010")?;
-    let (key, admin) = (part(request, "role").to_owned(), caller.is_admin());
+    let key = part(request, "role").to_owned();
     let name = key.clone();
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_roles", "ROLE010")?;
+        let admin = caller.is_admin();
         let old = state.get("roles", &name).ok_or_else(|| refused(400, "ROLE004", "Role does not exist"))?;
         if !admin && is_admin(state, &name) {
             return Err(refused(403, "ROLE014", "Only an administrator may modify this role"));
@@ -92,24 +93,24 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         let detail = json!({"before": **old, "after": row});
         Ok(Draft::new("role.update", format!("role/{name}")).detail(detail).put("roles", name, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     let row = control.changes.state().get("roles", &key).cloned().unwrap_or_default();
     Ok(Reply::Data(200, json!(*row)))
 }
 
 async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
-    caller.needs("manage_roles", "ROLE011")?;
-    let (name, admin) = (part(request, "role").to_owned(), caller.is_admin());
-    let make = move |state: &State| {
+    let name = part(request, "role").to_owned();
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_roles", "ROLE011")?;
         let old = state.get("roles", &name).ok_or_else(|| refused(400, "ROLE004", "Role does not exist"))?;
         // Without the built-in role nobody could give it back.
-        if name == "admin" || (!admin && is_admin(state, &name)) {
+        if name == "admin" || (!caller.is_admin() && is_admin(state, &name)) {
             return Err(refused(403, "ROLE016", "This role cannot be deleted"));
         }
         let draft = Draft::new("role.delete", format!("role/{name}")).detail(json!({ "before": **old }));
         Ok(draft.delete("roles", name))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Role deleted successfully"))
 }

@@ -56,9 +56,9 @@ async fn subscribe(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outc
     let asked = schema::create(FIELDS, &json(body)?)?;
     let caller = caller(control, request)?;
     let name = asked.text("username").to_owned();
-    self_or(&caller, &name, "SUB009")?;
     let api = format!("{}/{}", asked.text("api_name"), asked.text("api_version"));
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        self_or(caller, &name, "SUB009")?;
         eligible(state, &name, &api, "GEN001")?;
         let mut apis = subscribed(state, &name);
         if apis.contains(&api) {
@@ -68,7 +68,7 @@ async fn subscribe(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outc
         let draft = Draft::new("subscription.add", format!("user/{name}")).detail(json!({ "api": api }));
         Ok(draft.put("subscriptions", name.clone(), row(&name, &apis)))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Successfully subscribed to the API"))
 }
 
@@ -76,9 +76,9 @@ async fn unsubscribe(control: &Inner, request: &HttpRequest, body: &Bytes) -> Ou
     let asked = schema::create(FIELDS, &json(body)?)?;
     let caller = caller(control, request)?;
     let name = asked.text("username").to_owned();
-    self_or(&caller, &name, "SUB010")?;
     let api = format!("{}/{}", asked.text("api_name"), asked.text("api_version"));
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        self_or(caller, &name, "SUB010")?;
         let mut apis = subscribed(state, &name);
         let before = apis.len();
         apis.retain(|other| *other != api);
@@ -89,7 +89,7 @@ async fn unsubscribe(control: &Inner, request: &HttpRequest, body: &Bytes) -> Ou
         let draft = Draft::new("subscription.remove", format!("user/{name}")).detail(json!({ "api": api }));
         Ok(draft.put("subscriptions", name.clone(), row(&name, &apis)))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Successfully unsubscribed from the API"))
 }
 

@@ -2,7 +2,10 @@
 
 use super::{Outcome, json, part};
 use crate::change::Draft;
+use crate::compile::consumers::bandwidth;
 use crate::envelope::Reply;
+use crate::index::{self, By};
+use crate::leases::ACCOUNTS;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
@@ -72,6 +75,23 @@ fn shown(row: &Row) -> Value {
     Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
 }
 
+/// With what a limit of bandwidth has been used of, and the second in which its window ends.
+fn used(control: &Inner, row: &Row) -> Value {
+    let mut user = shown(row);
+    if let (Some(limit), Some(user)) = (bandwidth(row), user.as_object_mut()) {
+        let (now_ms, published) = (control.clock.unix_ms(), control.changes.published());
+        let consumer = published.consumers.get(row.text("username"));
+        let bytes = consumer.map_or(0, |one| one.usage.bandwidth.used(now_ms, limit.window_ms));
+        let window_ms = i64::try_from(limit.window_ms).unwrap_or(i64::MAX).max(1);
+        user.insert("bandwidth_usage_bytes".to_owned(), json!(bytes));
+        user.insert(
+            "bandwidth_resets_at".to_owned(),
+            json!((now_ms / window_ms + 1).saturating_mul(window_ms) / 1_000),
+        );
+    }
+    user
+}
+
 /// A user with the default of every field, role `user`, no group.
 pub(super) fn plain(name: &str, email: &str, hash: &str, token_epoch: i64) -> Row {
     let given = json!({"username": name, "email": email, "password": hash, "role": "user"});
@@ -96,8 +116,9 @@ fn attributes(row: &Row) -> Result<(), Problem> {
     if count > 10 { Err(refused(400, "USR016", "custom_attributes: expected at most 10")) } else { Ok(()) }
 }
 
-fn email_taken(state: &State, email: &str, but: &str) -> bool {
-    state.rows("users").any(|(name, row)| name != but && row.text("email").eq_ignore_ascii_case(email))
+/// Whether somebody else has this address.
+pub(super) fn email_taken(state: &State, email: &str, but: &str) -> bool {
+    state.keys_by(By::UserEmail, &index::mail(email)).any(|name| name != but)
 }
 
 async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
@@ -121,9 +142,9 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     row.insert("password_hash".to_owned(), json!(control.hasher.hash(password).await?));
     // An earlier user of this name may have left tokens that have not expired.
     row.insert("token_epoch".to_owned(), json!(control.clock.unix_ms()));
-    let admin = caller.is_admin();
-    let make = move |state: &State| {
-        if !admin && is_admin(state, row.text("role")) {
+    let make = move |state: &State, caller: &Caller| {
+        caller.needs("manage_users", "USR006")?;
+        if !caller.is_admin() && is_admin(state, row.text("role")) {
             return Err(refused(403, "USR015", "Only an administrator may create an administrator"));
         }
         if taken(state, &row) {
@@ -131,7 +152,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         }
         Ok(Draft::new("user.create", format!("user/{name}")).detail(shown(&row)).put("users", name, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(201, "User created successfully"))
 }
 
@@ -141,7 +162,7 @@ fn coded(problem: Problem) -> Problem {
 
 async fn me(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request).map_err(coded)?;
-    Ok(Reply::Data(200, shown(&caller.user)))
+    Ok(Reply::Data(200, used(control, &caller.user)))
 }
 
 async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
@@ -149,7 +170,7 @@ async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome 
     let admin = caller.is_admin();
     let rows =
         caller.state.rows("users").filter(|(_, row)| admin || !is_admin(&caller.state, row.text("role")));
-    let page = super::lists::page(control, request, "users", rows.map(|(_, row)| shown(row)).collect())?;
+    let page = super::lists::page(control, request, "users", rows, |(_, row)| used(control, row))?;
     Ok(Reply::Data(200, json!({ "users": page.get("users") })))
 }
 
@@ -159,34 +180,35 @@ async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     self_or(&caller, name, "USR008")?;
     let row = caller.state.get("users", name);
     let row = row.filter(|row| caller.is_admin() || !is_admin(&caller.state, row.text("role")));
-    Ok(Reply::Data(200, shown(row.ok_or_else(|| refused(404, "", "User not found"))?)))
+    Ok(Reply::Data(200, used(control, row.ok_or_else(|| refused(404, "", "User not found"))?)))
 }
 
 async fn by_email(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
     let email = part(request, "email");
-    let row = caller
-        .state
-        .rows("users")
-        .map(|(_, row)| row)
-        .find(|row| row.text("email").eq_ignore_ascii_case(email));
+    let mail = index::mail(email);
+    let name = caller.state.keys_by(By::UserEmail, &mail).next();
+    let row = name.and_then(|name| caller.state.get("users", name));
     if row.is_none_or(|row| row.text("username") != caller.name) {
         caller.needs("manage_users", "USR008")?;
     }
     let row = row.filter(|row| caller.is_admin() || !is_admin(&caller.state, row.text("role")));
-    Ok(Reply::Data(200, shown(row.ok_or_else(|| refused(404, "USR002", "User not found"))?)))
+    Ok(Reply::Data(200, used(control, row.ok_or_else(|| refused(404, "USR002", "User not found"))?)))
 }
 
 async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
-    let changes = schema::update(FIELDS, &json(body)?)?;
+    let body = json(body)?;
+    let mut changes = schema::update(FIELDS, &body)?;
     let caller = caller(control, request)?;
     let name = part(request, "username").to_owned();
-    self_or(&caller, &name, "USR006")?;
-    attributes(&changes)?;
-    let (admin, manager) = (caller.is_admin(), caller.may("manage_users"));
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        self_or(caller, &name, "USR006")?;
+        attributes(&changes)?;
+        let power = (caller.is_admin(), caller.may("manage_users"));
         let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
-        allowed(state, &name, old, &changes, (admin, manager))?;
+        // Older clients send every field; a null where nothing stands asks for nothing.
+        changes.retain(|field, value| !schema::idle(&body, old, field, value));
+        allowed(state, &name, old, &changes, power)?;
         let mut row = Row::clone(old);
         row.extend(changes);
         if roles::last_admin(state, &name) && !(row.flag("active") && is_admin(state, row.text("role"))) {
@@ -198,7 +220,7 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         let detail = json!({"before": shown(old), "after": shown(&row)});
         Ok(Draft::new("user.update", format!("user/{name}")).detail(detail).put("users", name, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "User updated successfully"))
 }
 
@@ -252,10 +274,10 @@ async fn update_password(control: &Inner, request: &HttpRequest, body: &Bytes) -
     };
     passwords::policy(password.expose())?;
     let hash = control.hasher.hash(password).await?;
-    let (admin, own) = (caller.is_admin(), caller.name == name);
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        self_or(caller, &name, "USR006")?;
         let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
-        if !admin && !own && is_admin(state, old.text("role")) {
+        if !caller.is_admin() && caller.name != name && is_admin(state, old.text("role")) {
             return Err(refused(403, "USR012", "Only an administrator may modify an administrator"));
         }
         let mut row = Row::clone(old);
@@ -264,31 +286,30 @@ async fn update_password(control: &Inner, request: &HttpRequest, body: &Bytes) -
         row.insert("token_epoch".to_owned(), json!(old.number("token_epoch") + 1));
         Ok(Draft::new("user.password", format!("user/{name}")).put("users", name, row))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "Password updated successfully"))
 }
 
 async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
     let name = part(request, "username").to_owned();
-    self_or(&caller, &name, "USR007")?;
-    let admin = caller.is_admin();
-    let make = move |state: &State| {
+    let make = move |state: &State, caller: &Caller| {
+        self_or(caller, &name, "USR007")?;
         if name == ROOT || roles::last_admin(state, &name) {
             return Err(refused(403, "USR021", "This user cannot be deleted"));
         }
         let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
-        if !admin && is_admin(state, old.text("role")) {
+        if !caller.is_admin() && is_admin(state, old.text("role")) {
             return Err(refused(403, "USR014", "Only an administrator may delete an administrator"));
         }
         let draft = Draft::new("user.delete", format!("user/{name}")).detail(json!({ "before": shown(old) }));
-        let keys = state.rows("keys").filter(|(_, key)| key.text("username") == name);
         // A restored backup that still has these keys must find them dead.
-        let draft = keys.fold(draft, |draft, (id, _)| {
-            draft.delete("keys", id.clone()).put("revoked", id.clone(), revoked_row(i64::MAX))
-        });
+        let draft = state
+            .keys_by(By::KeyUser, &name)
+            .fold(draft, |draft, id| draft.delete("keys", id).put("revoked", id, revoked_row(i64::MAX)));
+        let draft = draft.delete(ACCOUNTS, name.clone());
         Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
     };
-    control.changes.submit(caller.actor(), make).await?;
+    caller.submit(control, make).await?;
     Ok(Reply::message(200, "User deleted successfully"))
 }

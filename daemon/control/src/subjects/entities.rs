@@ -1,5 +1,6 @@
 //! Rows as the console's tables show them.
 
+use crate::index::By;
 use crate::state::{Fields as _, Row, State};
 use gatehouse_common::ids::{ConsumerId, RouteId, TokenId};
 use gatehouse_common::ops::entities::{Consumer, Route, Session, Token};
@@ -34,6 +35,20 @@ fn route(name: &str, row: &Row, endpoints: Vec<String>) -> Route {
         let named = lists.iter().filter(|(_, names)| !names.is_empty());
         policies.extend(named.map(|(kind, names)| format!("{kind}: {}", names.join(", "))));
         policies.push("rate limit of the consumer".to_owned());
+    }
+    let list = |name: &str| !row.list(name).is_empty();
+    for (applies, policy) in [
+        (row.text("api_ip_mode") == "whitelist" || list("api_ip_blacklist"), "addresses"),
+        (list("api_cors_allow_origins"), "cross-origin"),
+        (row.flag("api_credits_enabled"), "credits"),
+        (row.number("api_allowed_retry_count") > 0, "retries"),
+        (row.get("api_health_check").is_some_and(Value::is_object), "health check"),
+        (row.get("api_request_transform").is_some_and(Value::is_object), "request transform"),
+        (row.get("api_response_transform").is_some_and(Value::is_object), "response transform"),
+        (row.flag("api_cache"), "cache"),
+        (row.get("api_issuer").is_some_and(Value::is_object), "external issuer"),
+    ] {
+        policies.extend(applies.then(|| policy.to_owned()));
     }
     Route {
         id: RouteId::from(row.text("api_id")),
@@ -95,21 +110,28 @@ pub(crate) fn tokens(state: &State) -> Vec<Token> {
     state.rows("keys").map(token).collect()
 }
 
+/// How many sessions of a user are alive.
+pub(crate) fn sessions_of(state: &State, name: &str, now_ms: i64) -> usize {
+    let rows = state.keys_by(By::SessionUser, name).filter_map(|id| Some((id, state.get("sessions", id)?)));
+    rows.filter(|(id, row)| alive(state, id, row, now_ms)).count()
+}
+
+fn alive(state: &State, id: &str, row: &Row, now_ms: i64) -> bool {
+    let user = state.get("users", row.text("username"));
+    row.number("expires_unix_secs") > now_ms / 1_000
+        && state.get("revoked", id).is_none()
+        && user.is_some_and(|user| {
+            user.flag("active")
+                && !user.flag("tokens_revoked")
+                && user.number("token_epoch") == row.number("epoch")
+        })
+}
+
 /// The sessions whose tokens would still be accepted.
 pub(crate) fn sessions(state: &State, now_ms: i64) -> Vec<Session> {
-    let alive = |id: &str, row: &Row| {
-        let user = state.get("users", row.text("username"));
-        row.number("expires_unix_secs") > now_ms / 1_000
-            && state.get("revoked", id).is_none()
-            && user.is_some_and(|user| {
-                user.flag("active")
-                    && !user.flag("tokens_revoked")
-                    && user.number("token_epoch") == row.number("epoch")
-            })
-    };
     state
         .rows("sessions")
-        .filter(|(id, row)| alive(id, row))
+        .filter(|(id, row)| alive(state, id, row, now_ms))
         .map(|(id, row)| Session {
             id: id.clone(),
             consumer: ConsumerId::from(row.text("username")),

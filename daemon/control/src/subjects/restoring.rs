@@ -5,8 +5,8 @@ use super::{backups, roles, stored};
 use crate::Inner;
 use crate::change::Draft;
 use crate::commands::blocking;
-use crate::compile::{Compiler, compile};
-use crate::state::{Fields as _, Row, State, Table};
+use crate::compile::compile;
+use crate::state::{Fields as _, Row, State};
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::actor::Actor;
@@ -110,10 +110,8 @@ fn keep_key(state: &State, id: &str, row: &mut Row, now_ms: i64) -> bool {
 /// A restored appliance that nobody can administer would be lost.
 fn administrable(rows: &Rows) -> Result<(), Problem> {
     let mut state = State::default();
-    for table in ["users", "roles"] {
-        let of = rows.iter().filter(|((name, _), _)| *name == table);
-        let rows: Table = of.map(|((_, key), row)| (key.clone(), Arc::new(row.clone()))).collect();
-        state.tables.insert(table.to_owned(), rows);
+    for ((table, key), row) in rows.iter().filter(|((table, _), _)| ["users", "roles"].contains(table)) {
+        state.set(table, key, Some(Arc::new(row.clone())));
     }
     let can = |user: &Row| user.flag("active") && roles::is_admin(&state, user.text("role"));
     if state.rows("users").any(|(_, user)| can(user)) {
@@ -127,14 +125,11 @@ fn administrable(rows: &Rows) -> Result<(), Problem> {
 fn loadable(control: &Inner, state: &State, writes: &[Write]) -> Result<(), Problem> {
     let mut after = state.clone();
     for (table, key, row) in writes {
-        let rows = after.tables.entry((*table).to_owned()).or_default();
-        match row {
-            Some(row) => drop(rows.insert(key.clone(), Arc::new(row.clone()))),
-            None => drop(rows.remove(key)),
-        }
+        after.set(table, key, row.clone().map(Arc::new));
     }
     let config = control.config();
-    let problems = (config.check)(&compile(&Compiler::new(&config), &after));
+    let before = control.changes.published();
+    let problems = (config.check)(&before, &compile(&control.changes.compiler(&config), &after, &before));
     problems.into_iter().next().map_or(Ok(()), Err)
 }
 
@@ -185,11 +180,10 @@ mod tests {
         value.as_object().cloned().unwrap()
     }
 
-    fn state(tables: &[(&str, &str, Value)]) -> State {
+    fn state(tables: &[(&'static str, &str, Value)]) -> State {
         let mut state = State::default();
         for (table, key, value) in tables {
-            let rows = state.tables.entry((*table).to_owned()).or_default();
-            rows.insert((*key).to_owned(), Arc::new(row(value.clone())));
+            state.set(table, key, Some(Arc::new(row(value.clone()))));
         }
         state
     }
@@ -247,14 +241,13 @@ mod tests {
             let mut now = state(&[("users", "admin", admin(4))]);
             let mut then = archived(&[("users", "admin", admin(2))]);
             for (index, (a, b)) in epochs.iter().enumerate() {
-                let users = now.tables.entry("users".to_owned()).or_default();
-                users.insert(format!("u{index}"), Arc::new(row(json!({"active": a % 2 == 0, "token_epoch": a}))));
+                let user = row(json!({"active": a % 2 == 0, "token_epoch": a}));
+                now.set("users", &format!("u{index}"), Some(Arc::new(user)));
                 then.insert(("users", format!("u{index}")), row(json!({"active": true, "token_epoch": b})));
             }
             let (first, _) = writes(&now, then.clone(), 100).unwrap();
             for (table, key, row) in first {
-                let rows = now.tables.entry(table.to_owned()).or_default();
-                if let Some(row) = row { rows.insert(key, Arc::new(row)); } else { rows.remove(&key); }
+                now.set(table, &key, row.map(Arc::new));
             }
             prop_assert!(writes(&now, then, 100).unwrap().0.is_empty());
             for (index, (a, b)) in epochs.iter().enumerate() {

@@ -3,6 +3,7 @@
 use super::{entities, tokens};
 use crate::Inner;
 use crate::change::Draft;
+use crate::index::By;
 use crate::state::{Fields as _, Row, State};
 use gatehouse_common::ids::ConsumerId;
 use gatehouse_common::problem::{Code, Problem};
@@ -31,12 +32,11 @@ pub(crate) async fn revoke(control: &Inner, actor: Actor, consumer: &ConsumerId)
         let name = consumer.as_str();
         let user = state.get("users", name).ok_or_else(|| unknown(&consumer))?;
         let keys: Vec<(String, Row)> = state
-            .rows("keys")
-            .filter(|(_, key)| key.text("username") == name && !key.contains_key("revoked_unix_ms"))
-            .map(|(id, key)| (id.clone(), Row::clone(key)))
+            .keys_by(By::KeyUser, name)
+            .filter_map(|id| Some((id.to_owned(), Row::clone(state.get("keys", id)?))))
+            .filter(|(_, key)| !key.contains_key("revoked_unix_ms"))
             .collect();
-        let ended =
-            entities::sessions(state, now_ms).iter().filter(|session| session.consumer == consumer).count();
+        let ended = entities::sessions_of(state, name, now_ms);
         let epoch = user.number("token_epoch");
         let mut row = Row::clone(user);
         row.insert(EPOCH_BEFORE.to_owned(), json!(epoch));

@@ -2,7 +2,8 @@
 
 use crate::change::Draft;
 use crate::config::LoginLimit;
-use crate::state::{Fields as _, Row, State};
+use crate::index::{self, By};
+use crate::state::{Row, State};
 use crate::subjects::tokens::Claims;
 use serde_json::json;
 use std::collections::HashMap;
@@ -80,9 +81,9 @@ pub(crate) fn row(claims: &Claims, source: &str, now_ms: i64) -> Row {
 /// A login: its session's row, and the expired ones swept.
 pub(crate) fn login(state: &State, claims: &Claims, source: &str, now_ms: i64) -> Draft {
     let mut draft = Draft::new("session.login", format!("user/{}", claims.sub));
-    let stale = state.rows("sessions").filter(|(_, row)| row.number("expires_unix_secs") <= now_ms / 1_000);
-    for (id, _) in stale.take(100) {
-        draft = draft.delete("sessions", id.clone());
+    let now = index::second(now_ms / 1_000);
+    for id in state.keys_up_to(By::SessionEnd, &now).take(100) {
+        draft = draft.delete("sessions", id);
     }
     draft.put("sessions", claims.sid.clone(), row(claims, source, now_ms))
 }
@@ -97,9 +98,9 @@ pub(crate) fn extend(draft: Draft, state: &State, fresh: &Claims) -> Draft {
 
 /// Removes rows of `revoked` that no longer matter, so that the table stays as small as what is alive.
 pub(crate) fn sweep(mut draft: Draft, state: &State, now_ms: i64) -> Draft {
-    let stale = state.rows("revoked").filter(|(_, row)| row.number("expires_unix_secs") <= now_ms / 1_000);
-    for (id, _) in stale.take(100) {
-        draft = draft.delete("revoked", id.clone());
+    let now = index::second(now_ms / 1_000);
+    for id in state.keys_up_to(By::RevokedEnd, &now).take(100) {
+        draft = draft.delete("revoked", id);
     }
     draft
 }

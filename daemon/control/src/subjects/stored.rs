@@ -1,9 +1,11 @@
 //! What a row of each table must look like, for rows that come from outside: a backup may be of another version, or
 //! edited by hand.
 
-use crate::api::{apis, endpoints, groups, roles, users};
+use crate::api::{endpoints, groups, roles, routings, users};
+use crate::leases::ACCOUNTS;
 use crate::schema;
 use crate::state::{Fields as _, Row};
+use crate::subjects::{apis, credits, security};
 use gatehouse_common::problem::{Code, Problem};
 use serde_json::Value;
 
@@ -26,6 +28,10 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
         "users" => (schema::stored(users::FIELDS, row), row.text("username").to_owned()),
         "groups" => (schema::stored(groups::FIELDS, row), row.text("group_name").to_owned()),
         "roles" => (schema::stored(&roles::fields(), row), row.text("role_name").to_owned()),
+        "routings" => (schema::stored(routings::FIELDS, row), row.text("client_key").to_owned()),
+        "settings" if key == security::PLACE.1 => (schema::stored(security::FIELDS, row), key.to_owned()),
+        "credits" => (schema::stored(credits::FIELDS, row), row.text("api_credit_group").to_owned()),
+        ACCOUNTS => (schema::stored(credits::ACCOUNT_FIELDS, row), row.text("username").to_owned()),
         "keys" => (texts(row, &["username", "prefix", "hash"]), key.to_owned()),
         "subscriptions" => (list(row, "apis"), key.to_owned()),
         _ => (Ok(()), key.to_owned()),

@@ -86,11 +86,13 @@ pub(crate) fn decode(config: &ControlConfig, token: &str, now_ms: i64) -> Option
 
 /// A token that is valid now: its user lives, and neither it nor its session has been revoked.
 pub(crate) fn verify(config: &ControlConfig, state: &State, token: &str, now_ms: i64) -> Option<Claims> {
-    let claims = decode(config, token, now_ms)?;
-    let user = state.get("users", &claims.sub)?;
+    decode(config, token, now_ms).filter(|claims| alive(state, claims))
+}
+
+/// Whether a token that has not expired counts in a state.
+pub(crate) fn alive(state: &State, claims: &Claims) -> bool {
+    let Some(user) = state.get("users", &claims.sub) else { return false };
     let epoch = u64::try_from(user.number("token_epoch")).unwrap_or(0);
     let revoked = state.get("revoked", &claims.jti).or_else(|| state.get("revoked", &claims.sid));
-    let dead =
-        !user.flag("active") || user.flag("tokens_revoked") || claims.epoch != epoch || revoked.is_some();
-    (!dead).then_some(claims)
+    user.flag("active") && !user.flag("tokens_revoked") && claims.epoch == epoch && revoked.is_none()
 }

@@ -111,6 +111,9 @@ pub struct CreditGroup {
     pub header: String,
     /// The key valid now.
     pub key: Secret<String>,
+    /// What each anonymous address may spend: the credits of the first tier per its window. Counted by the data plane,
+    /// not leased: nobody bought them.
+    pub anonymous: Option<Rate>,
 }
 
 /// An API key: the data plane knows only its hash.

@@ -29,6 +29,8 @@ pub struct GatewayLimits {
     pub compression: Compression,
     /// Bytes of the response cache over all workers.
     pub cache_bytes: u64,
+    /// Begins a trace for calls that bring none (W3C trace context); one that is brought goes on in any case.
+    pub trace: bool,
     /// `WEBSOCKETS_ENABLED`: every API's requests may switch, not only those of APIs that say so.
     pub websockets: bool,
 }
@@ -71,6 +73,7 @@ impl Default for GatewayLimits {
             retry_delay_ms: (250, 2_000),
             compression: Compression { enabled: true, level: 1, least_bytes: 500 },
             cache_bytes: 67_108_864,
+            trace: false,
             websockets: false,
         }
     }

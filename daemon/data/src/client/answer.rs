@@ -1,9 +1,10 @@
 //! An answer on its way to the client: status line and fields once, then the body's pieces from where they lie.
 
+use super::coded::Coded;
 use super::head::Head;
 use super::stream::{Client, Paced};
 use crate::lane::Lane;
-use crate::stages::reply::Streamed;
+use crate::stages::streamed::Streamed;
 use crate::targets::local::Own;
 use bytes::Bytes;
 use http::StatusCode;
@@ -32,35 +33,44 @@ pub(crate) enum Content {
     Whole(Bytes),
     /// From the upstream.
     Streamed(Box<Streamed>),
+    /// Compressed on its way.
+    Coded(Box<Coded>),
     /// From the appliance's own surface.
     Own(Own),
 }
 
 impl Content {
     /// The next piece: so many bytes, for [`Content::piece`]. `None`: its end.
-    fn poll(&mut self, client: &mut Client, context: &mut Context<'_>) -> Poll<Option<Result<usize, Cut>>> {
+    pub(crate) fn poll(
+        &mut self,
+        client: &mut Client,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<usize, Cut>>> {
         match self {
             Self::None => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes.len()))),
             Self::Streamed(streamed) => streamed.poll(client, context),
+            Self::Coded(coded) => coded.poll(client, context),
             Self::Own(own) => own.poll(context),
         }
     }
 
-    fn piece(&self, count: usize) -> &[u8] {
+    pub(crate) fn piece(&self, count: usize) -> &[u8] {
         match self {
             Self::None => &[],
             Self::Whole(bytes) => bytes.get(..count).unwrap_or_default(),
             Self::Streamed(streamed) => streamed.piece(count),
+            Self::Coded(coded) => coded.piece(count),
             Self::Own(own) => own.piece(count),
         }
     }
 
-    fn took(&mut self, count: usize) {
+    pub(crate) fn took(&mut self, count: usize) {
         match self {
             Self::None => {}
             Self::Whole(bytes) => bytes::Buf::advance(bytes, count),
             Self::Streamed(streamed) => streamed.took(count),
+            Self::Coded(coded) => coded.took(count),
             Self::Own(own) => own.took(count),
         }
     }

@@ -7,7 +7,8 @@ use crate::failure::Failure;
 use crate::http1::ends;
 use crate::lane::Lane;
 use crate::pipeline;
-use crate::rescue::rescue;
+use crate::policies::proxy_protocol::{self, Parsed};
+use crate::rescue::{Told, rescue};
 use crate::stages::record::Record;
 use bytes::{Buf as _, BytesMut};
 use gatehouse_common::limits::HEAD_BYTES;
@@ -32,15 +33,22 @@ enum Next {
     Late,
 }
 
-/// Serves a connection until it ends. What it gives back is to go on in another process.
+/// Serves a connection until it ends; `moved` is what was read of one that comes from another process. What it gives
+/// back is to go on in another one, its peer the one it speaks for.
 pub(crate) async fn serve(
     lane: Rc<Lane>,
-    (stream, input): (TcpStream, BytesMut),
+    stream: TcpStream,
     peer: SocketAddr,
-) -> Option<(TcpStream, BytesMut)> {
+    moved: Option<BytesMut>,
+) -> Option<(TcpStream, SocketAddr, BytesMut)> {
     let reading = Paced::new(lane.pace, &lane.deadlines);
-    let mut client = Client::resumed(stream, peer, input, reading);
+    // Who was served elsewhere has introduced itself there.
+    let introduces = lane.proxy_protocol && moved.is_none();
+    let mut client = Client::resumed(stream, peer, moved.unwrap_or_default(), reading);
     let mut head = Head::default();
+    if introduces && !introduced(&mut client, &lane).await {
+        return None;
+    }
     loop {
         let failure = match next(&mut client, &mut head, &lane).await {
             Next::Head => {
@@ -64,12 +72,42 @@ pub(crate) async fn serve(
     }
 }
 
+/// Reads who the peer speaks for. False: it did not say so in time, and who it is then nobody knows.
+async fn introduced(client: &mut Client, lane: &Rc<Lane>) -> bool {
+    let mut deadline = lane.deadlines.at(Instant::now() + lane.head_time);
+    std::future::poll_fn(|context| {
+        loop {
+            match client.poll_more(lane, context) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(false),
+                Poll::Pending if deadline.passed(context) => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
+            match proxy_protocol::parse(client.input()) {
+                Ok(Parsed::More) if client.input().len() < proxy_protocol::MOST_BYTES => {}
+                Ok(Parsed::Head(length, named)) => {
+                    client.input().advance(length);
+                    client.peer = named.unwrap_or(client.peer);
+                    return Poll::Ready(true);
+                }
+                Ok(Parsed::More) => return Poll::Ready(false),
+                Err(error) => {
+                    tracing::debug!(target: "listener", peer = %client.peer, error, "closed");
+                    return Poll::Ready(false);
+                }
+            }
+        }
+    })
+    .await
+}
+
 /// Answers what is no request; it gets an id and a record all the same.
 async fn refuse(client: &mut Client, failure: Failure, lane: &Lane) {
     let nothing = Head::default();
     let mut record = Record::open(lane, &nothing, client.peer.ip(), lane.clock.unix_ms());
     record.name(None);
-    let mut answer = rescue(failure, false, lane);
+    let now_ms = lane.clock.unix_ms();
+    let mut answer = rescue(failure, None, &Told { lane, strict_envelope: false, now_ms });
     record.refuse(failure, answer.status);
     record.sign(&mut answer);
     let sent = send(client, &nothing, answer, lane, &mut record.access.bytes_out).await;

@@ -101,7 +101,7 @@ impl Head {
     }
 
     /// Name, its bytes as they came, and the value.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> + Clone {
         self.fields.iter().map(|(name, [a, b, c, d])| (*name, self.part((*a, *b)), self.part((*c, *d))))
     }
 
@@ -118,7 +118,7 @@ impl Head {
     }
 
     /// All values of a name.
-    pub(crate) fn all(&self, name: Name) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn all(&self, name: Name) -> impl DoubleEndedIterator<Item = &[u8]> {
         let none = self.first.get(name as usize).is_none_or(|place| *place == 0);
         let fields = if none { &[] } else { self.fields.as_slice() };
         let same = fields.iter().filter(move |(other, _)| *other == name);

@@ -33,7 +33,7 @@ pub(crate) enum BodyError {
 }
 
 /// How fast the other side must be: within each period so many bytes, or all that there is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
     /// A period.
     pub period: Duration,
@@ -100,9 +100,9 @@ impl Client {
         Self { peer, stream, input, decoder, expects: false, came: 0, allowed: 0, reading }
     }
 
-    /// The connection and what was read of its next request, once there is no present one.
-    pub(crate) fn leave(self) -> (TcpStream, BytesMut) {
-        (self.stream, self.input)
+    /// The connection, who it is, and what was read of its next request, once there is no present one.
+    pub(crate) fn leave(self) -> (TcpStream, SocketAddr, BytesMut) {
+        (self.stream, self.peer, self.input)
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {

@@ -136,6 +136,8 @@ impl Name {
                 self,
                 Self::Owned
                     | Self::Ours
+                    | Self::TraceParent
+                    | Self::TraceState
                     | Self::Host
                     | Self::Authorization
                     | Self::Cookie

@@ -5,9 +5,13 @@ use crate::client::answer::{Answer, Cut};
 use crate::client::head::Head;
 use crate::failure::Failure;
 use crate::lane::Lane;
-use crate::prepare::Route;
-use crate::rescue::row;
-use gatehouse_corridor::telemetry::{AccessRecord, RouteStats, Telemetry};
+use crate::policies::bandwidth;
+use crate::policies::shed::{Gate, Permit};
+use crate::policies::standing::Standing;
+use crate::prepare::route::Route;
+use crate::prepare::who::Who;
+use crate::rescue::{limits, policy, row};
+use gatehouse_corridor::telemetry::{AccessRecord, Telemetry};
 use gatehouse_corridor::text::Text;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -19,18 +23,24 @@ use std::time::Instant;
 const CLIENT_GONE: u16 = 499;
 
 /// An open record.
-pub(crate) struct Record {
+pub(crate) struct Record<'a> {
     pub(crate) access: AccessRecord,
     pub(crate) begun: Instant,
     worker: usize,
     telemetry: Arc<Telemetry>,
-    stats: Option<Arc<RouteStats>>,
-    refused: bool,
+    pub(crate) route: Option<&'a Route>,
+    who: Option<Arc<Who>>,
+    /// Of the API's own bound.
+    pub(crate) gate: Option<Permit<Arc<Gate>>>,
+    /// How the caller stands with its tier, for the answer.
+    pub(crate) standing: Option<Standing>,
+    /// What is wrong, beyond the failure's own text.
+    pub(crate) detail: Option<String>,
     permit: bool,
     closed: bool,
 }
 
-impl Record {
+impl<'a> Record<'a> {
     pub(crate) fn open(lane: &Lane, head: &Head, peer: IpAddr, now_ms: i64) -> Self {
         let access = AccessRecord {
             method: head.method().into(),
@@ -44,8 +54,11 @@ impl Record {
             begun: Instant::now(),
             worker: lane.worker,
             telemetry: Arc::clone(&lane.telemetry),
-            stats: None,
-            refused: false,
+            route: None,
+            who: None,
+            gate: None,
+            standing: None,
+            detail: None,
             permit: false,
             closed: false,
         }
@@ -62,9 +75,15 @@ impl Record {
         };
     }
 
-    pub(crate) fn routed(&mut self, route: &Route) {
+    pub(crate) fn routed(&mut self, route: &'a Route) {
         self.access.route = (&*route.name).into();
-        self.stats = Some(Arc::clone(&route.stats));
+        self.access.priority = route.api.priority;
+        self.route = Some(route);
+    }
+
+    pub(crate) fn known(&mut self, who: &Arc<Who>) {
+        self.access.consumer = who.consumer.id.as_str().into();
+        self.who = Some(Arc::clone(who));
     }
 
     /// Counts the call as in flight until the record closes.
@@ -78,7 +97,8 @@ impl Record {
     pub(crate) fn refuse(&mut self, failure: Failure, answered: u16) {
         let (status, code, _) = row(failure);
         self.access.failure = code;
-        self.refused = (400..500).contains(&status) && status != CLIENT_GONE;
+        self.access.policy = policy(failure);
+        self.access.refused = (400..500).contains(&status) && status != CLIENT_GONE;
         self.access.status = if failure == Failure::ClientGone { CLIENT_GONE } else { answered };
     }
 
@@ -90,6 +110,9 @@ impl Record {
         let millis = self.begun.elapsed().as_millis();
         // Into memory: this cannot fail.
         write!(answer.head, "x-gateway-time: {millis}\r\n").ok();
+        if let Some(standing) = &self.standing {
+            limits(answer, standing);
+        }
     }
 
     /// The answer is over: whole, or cut.
@@ -108,7 +131,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for Record<'_> {
     fn drop(&mut self) {
         if self.permit {
             self.telemetry.in_flight.fetch_sub(1, Ordering::AcqRel);
@@ -119,15 +142,15 @@ impl Drop for Record {
         }
         access.micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         access.at_unix_ms += i64::try_from(access.micros / 1_000).unwrap_or(0);
-        let route = self.stats.as_deref();
-        for stats in std::iter::once(&self.telemetry.total).chain(route) {
-            stats.requests.fetch_add(1, Ordering::Relaxed);
-            stats.errors.fetch_add(u64::from(access.status >= 500), Ordering::Relaxed);
-            stats.refused.fetch_add(u64::from(self.refused), Ordering::Relaxed);
-            stats.bytes_in.fetch_add(access.bytes_in, Ordering::Relaxed);
-            stats.bytes_out.fetch_add(access.bytes_out, Ordering::Relaxed);
-            stats.latency.record(access.micros);
+        let bytes = access.bytes_in + access.bytes_out;
+        if let Some(who) = &self.who {
+            if let Some(rate) = who.consumer.bandwidth {
+                bandwidth::moved(rate, &who.consumer.usage.bandwidth, bytes, access.at_unix_ms);
+            }
+            if let Some(tier) = &who.tier {
+                tier.moved(&who.consumer.usage, bytes, access.at_unix_ms);
+            }
         }
-        self.telemetry.leave(self.worker, access);
+        self.telemetry.finish(self.worker, self.route.map(|route| &*route.stats), access);
     }
 }

@@ -1,150 +1,172 @@
-//! Reply: the answer as the client gets it (spec/doorman.md 1.4, 5.6): listed headers, the body byte for byte.
+//! Reply: the answer as the client gets it (spec/doorman.md 1.4, 5.6, 5.7, 5.9): listed headers, the body byte for byte
+//! unless the API changes it or the client takes it compressed.
 
-use crate::call::{Allowed, Arrived, Call};
+use crate::call::{Allowed, Call, Placed};
 use crate::client::answer::{Answer, Content, Cut};
+use crate::client::coded::Coded;
 use crate::client::stream::Client;
-use crate::deadlines::{Deadline, Deadlines};
-use crate::http1::Framing;
-use crate::http1::body::Decoder;
-use crate::pool::Pool;
-use crate::prepare::Route;
+use crate::failure::Failure;
+use crate::http1::fields::Name;
+use crate::policies::compress::encoder::Encoder;
+use crate::policies::compress::{self, Verdict};
+use crate::policies::cors::{self, Preflight};
+use crate::policies::transform::{Transform, is_json};
+use crate::prepare::route::Route;
 use crate::stages::forward::Answered;
-use crate::upstream::connection::Connection;
-use crate::upstream::upload::Upload;
+use crate::stages::record::Record;
+use crate::stages::shape::changed;
+use crate::stages::streamed::Streamed;
+use crate::upstream::head::Head;
+use std::future::poll_fn;
 use std::io::Write as _;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
-/// How long the next piece of an answer may take. It begins only when there is something to wait for.
-struct Patience {
-    limit: Duration,
-    all: Deadlines,
-    deadline: Option<Deadline>,
-}
+/// Longest answer that a transform may change, bytes: it must be collected for that.
+const CHANGED_BYTES: usize = 8 << 20;
+/// The body of an upstream's 404 that has none (spec/doorman.md 5.6).
+const NO_SUCH_PLACE: &str = r#"{"error_code":"GTW005","error_message":"Endpoint does not exist in backend"}"#;
 
-impl Patience {
-    fn lost(&mut self, context: &Context<'_>) -> bool {
-        self.deadline.get_or_insert_with(|| self.all.at(Instant::now() + self.limit)).passed(context)
-    }
-}
-
-/// A body on its way from the upstream.
-pub(crate) struct Streamed {
-    decoder: Decoder,
-    /// `None` once it was given back or dropped.
-    connection: Option<Connection>,
-    /// Of the request, if the upstream answered before it was sent.
-    upload: Option<Upload>,
-    keeps: bool,
-    home: (Pool, usize),
-    patience: Patience,
-}
-
-impl Streamed {
-    /// Lets the connection go: home, if it can serve another request.
-    fn finish(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && self.keeps
-            && self.upload.is_none()
-            && connection.clean()
-        {
-            self.home.0.give(connection, self.home.1);
-        }
-    }
-
-    pub(crate) fn poll(
-        &mut self,
-        client: &mut Client,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<usize, Cut>>> {
-        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
-        if let Some(upload) = &mut self.upload {
-            match connection.poll_upload(upload, client, context) {
-                Poll::Ready(Err(_)) => return Poll::Ready(Some(Err(Cut::Client))),
-                Poll::Ready(Ok(())) if upload.complete() => self.upload = None,
-                _ => {}
-            }
-        }
-        match connection.poll_body(&mut self.decoder, context) {
-            Poll::Ready(Some(Ok(count))) => {
-                self.patience.deadline = None;
-                Poll::Ready(Some(Ok(count)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(target: "forward", %error, "an answer broke off");
-                Poll::Ready(Some(Err(Cut::Upstream)))
-            }
-            Poll::Ready(None) => {
-                self.finish();
-                Poll::Ready(None)
-            }
-            Poll::Pending if self.patience.lost(context) => Poll::Ready(Some(Err(Cut::Stalled))),
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    pub(crate) fn piece(&self, count: usize) -> &[u8] {
-        self.connection.as_ref().map(|connection| connection.piece(count)).unwrap_or_default()
-    }
-
-    pub(crate) fn took(&mut self, count: usize) {
-        if let Some(connection) = &mut self.connection {
-            connection.took(&mut self.decoder, count);
-            if self.decoder.done() {
-                self.finish();
-            }
-        }
-    }
-}
-
-pub(crate) fn reply(answered: Answered, call: &Call<'_, Allowed<'_>>) -> Answer {
-    let Answered { connection, upload, upstream_time, patience: limit } = answered;
-    let head = &connection.head;
-    let mut answer = Answer::new(head.status, call.lane);
-    pass(&connection, call.stage.0.routed.route, &mut answer);
+pub(crate) async fn reply<'a>(
+    answered: Answered,
+    call: &Call<'a, Allowed<'a>>,
+    client: &mut Client,
+    record: &mut Record<'a>,
+) -> Result<Answer, Failure> {
+    let route = call.stage.0.routed.route;
+    let to_head = call.head.method() == "HEAD";
+    let head = &answered.connection.head;
+    let transform = route.response.as_ref();
+    let status = transform.map_or(head.status, |transform| transform.status(head.status));
+    let mut answer = Answer::new(status, call.lane);
+    let verdict = compression(head, call, route);
+    pass(head, route, verdict, &mut answer);
     // Into memory: this cannot fail.
-    write!(answer.head, "x-backend-time: {}\r\n", upstream_time.as_millis()).ok();
+    write!(answer.head, "x-backend-time: {}\r\n", answered.upstream_time.as_millis()).ok();
     guard(&mut answer);
-    let framing = head.framing(call.head.method() == "HEAD");
-    let decoder = Decoder::new(framing);
-    answer.length = match (head.length, decoder.done()) {
-        (Some(length), _) => Some(length),
-        (None, true) if head.chunked => None,
-        (None, true) => Some(0),
-        (None, false) => None,
-    };
-    let upload = if upload.complete() {
-        call.lane.spare(upload.into_bytes());
-        None
-    } else {
-        Some(upload)
-    };
-    let mut streamed = Streamed {
-        decoder,
-        keeps: head.keeps && framing != Framing::UntilClose,
-        connection: Some(connection),
-        upload,
-        home: (call.lane.pool.clone(), call.prepared.limits.idle_connections),
-        patience: Patience { limit, all: call.lane.deadlines.clone(), deadline: None },
-    };
-    if streamed.decoder.done() {
-        streamed.finish();
-    } else {
-        answer.content = Content::Streamed(Box::new(streamed));
+    let framing = head.framing(to_head);
+    let none = framing == crate::http1::Framing::None || framing == crate::http1::Framing::Length(0);
+    answer.length = head.length.or(if none && !head.chunked { Some(0) } else { None });
+    let change = transform.filter(|transform| transform.changes_body() && !none && is_plain_json(head));
+    let lost = head.status == 404 && none && !to_head;
+    let idle = call.prepared.limits.idle_connections;
+    let streamed = Streamed::begin(answered, to_head, call.lane, idle);
+    if lost {
+        record.access.failure = "GTW005";
+        return Ok(answer.with("application/json", NO_SUCH_PLACE));
     }
-    answer
+    let Some(streamed) = streamed else { return Ok(answer) };
+    if let Some(transform) = change {
+        return whole(answer, streamed, transform, client).await;
+    }
+    answer.content = Content::Streamed(Box::new(streamed));
+    if let Some(coding) = verdict.coding {
+        let level = route.compress.map_or(1, |compress| compress.level());
+        let encoder = Encoder::new(coding, level).map_err(|_| Failure::Overloaded)?;
+        answer.length = None;
+        answer.content = Content::Coded(Box::new(Coded::new(answer.content, encoder)));
+    }
+    Ok(answer)
+}
+
+/// Whether and how the answer is to be compressed. Most are too short for the question.
+fn compression(head: &Head, call: &Call<'_, Allowed<'_>>, route: &Route) -> Verdict {
+    let none = Verdict { coding: None, varies: false };
+    let Some(compress) = route.compress.filter(|compress| !compress.too_short(head.length)) else {
+        return none;
+    };
+    // A body that a transform changes is collected first, and then sent as it is.
+    if route.response.as_ref().is_some_and(Transform::changes_body) && is_plain_json(head) {
+        return none;
+    }
+    let accept = call.head.all(Name::AcceptEncoding).filter_map(|value| std::str::from_utf8(value).ok());
+    let text = |name: &'_ [u8]| std::str::from_utf8(name).ok().map(str::to_owned);
+    let fields: Vec<(String, &[u8])> =
+        head.fields().filter_map(|(_, name, value)| Some((text(name)?, value))).collect();
+    let answer = compress::Answer {
+        status: head.status,
+        head: call.head.method() == "HEAD",
+        length: head.length,
+        fields: fields.iter().map(|(name, value)| (name.as_str(), *value)),
+    };
+    compress.decide(accept, answer)
+}
+
+/// JSON without a content coding: what a transform can read.
+fn is_plain_json(head: &Head) -> bool {
+    let kind = head.get(Name::ContentType).and_then(|kind| std::str::from_utf8(kind).ok());
+    kind.is_some_and(is_json) && head.get(Name::ContentEncoding).is_none()
+}
+
+/// Collects the body and changes it.
+async fn whole(
+    mut answer: Answer,
+    mut streamed: Streamed,
+    transform: &Transform,
+    client: &mut Client,
+) -> Result<Answer, Failure> {
+    let mut body = Vec::new();
+    while let Some(count) = poll_fn(|context| streamed.poll(client, context)).await {
+        let count = count.map_err(|cut| match cut {
+            Cut::Client => Failure::ClientGone,
+            Cut::Upstream => Failure::Upstream,
+            Cut::Stalled => Failure::Timeout,
+        })?;
+        if body.len() + count > CHANGED_BYTES {
+            return Err(Failure::Upstream);
+        }
+        body.extend_from_slice(streamed.piece(count));
+        streamed.took(count);
+    }
+    let body = match transform.body(&body, CHANGED_BYTES) {
+        Some(Ok(changed)) => changed,
+        // What is no JSON after all passes as it is.
+        Some(Err(_)) | None => body,
+    };
+    answer.length = Some(body.len() as u64);
+    answer.content = Content::Whole(body.into());
+    Ok(answer)
 }
 
 /// The fields that go on to the client: those that always do, and the listed ones.
-fn pass(connection: &Connection, route: &Route, answer: &mut Answer) {
-    let head = &connection.head;
-    for (name, text, value) in head.fields() {
-        let passes =
-            name.always_down() || !route.headers.is_empty() && !name.never_down() && route.lists(text);
-        if passes && !head.ends(text) {
-            answer.field(text, value);
+fn pass(head: &Head, route: &Route, verdict: Verdict, answer: &mut Answer) {
+    let passing = head.fields().filter(|(name, text, _)| {
+        let passes = name.always_down() || route.lists_any() && !name.never_down() && route.lists(text);
+        passes && !head.ends(text) && !ours(text)
+    });
+    match route.response.as_ref().filter(|transform| transform.changes_headers()) {
+        None => {
+            for (_, name, value) in passing {
+                match verdict.coding {
+                    Some(_) if name.eq_ignore_ascii_case(b"etag") => weaken(answer, value),
+                    _ => answer.field(name, value),
+                }
+            }
+        }
+        Some(transform) => {
+            changed(transform, passing.map(|(_, name, value)| (name, value)), &mut answer.head);
         }
     }
+    if let Some(coding) = verdict.coding {
+        answer.field(b"content-encoding", coding.name().as_bytes());
+    }
+    if verdict.varies {
+        let named = head.fields().filter(|(_, name, _)| name.eq_ignore_ascii_case(b"vary"));
+        let values = named.filter_map(|(_, _, value)| std::str::from_utf8(value).ok());
+        if let Some(vary) = compress::vary(values) {
+            answer.field(b"vary", vary.as_bytes());
+        }
+    }
+}
+
+fn weaken(answer: &mut Answer, etag: &[u8]) {
+    if let Ok(etag) = std::str::from_utf8(etag) {
+        answer.field(b"etag", compress::weak(etag).as_bytes());
+    }
+}
+
+/// Cross-origin fields are the gateway's to say.
+fn ours(name: &[u8]) -> bool {
+    name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"access-"))
+        && std::str::from_utf8(name).is_ok_and(|name| cors::is_ours(&name.to_ascii_lowercase()))
 }
 
 /// Fields of every answer of the gateway.
@@ -154,9 +176,22 @@ pub(crate) fn guard(answer: &mut Answer) {
     );
 }
 
-/// OPTIONS: always 204, without authentication (spec/doorman.md 5.7). Cross-origin headers are not given yet.
-pub(crate) fn preflight(call: &Call<'_, Arrived>) -> Answer {
+/// Cross-origin fields of an answer that is no preflight's.
+pub(crate) fn across(answer: &mut Answer, origin: Option<&[u8]>, route: &Route) {
+    route.cors.answer(origin, &mut |name: &str, value: &[u8]| answer.field(name.as_bytes(), value));
+}
+
+/// OPTIONS: always 204, without authentication (spec/doorman.md 5.7).
+pub(crate) fn preflight(call: &Call<'_, Placed>, route: Option<&Route>) -> Answer {
     let mut answer = Answer::new(204, call.lane);
+    if let Some(route) = route {
+        let asked = Preflight {
+            origin: call.head.get(Name::Origin),
+            method: call.head.get(Name::PreflightMethod),
+            headers: call.head.get(Name::PreflightHeaders),
+        };
+        route.cors.preflight(asked, &mut |name: &str, value: &[u8]| answer.field(name.as_bytes(), value));
+    }
     guard(&mut answer);
     answer
 }

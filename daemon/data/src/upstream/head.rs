@@ -25,7 +25,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// Name, its bytes as they came, and the value.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> + Clone {
         let part = |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();
         self.fields.iter().map(move |(name, [a, b, c, d])| (*name, part(*a, *b), part(*c, *d)))
     }

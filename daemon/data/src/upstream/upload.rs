@@ -67,21 +67,24 @@ impl Upload {
         self.source == Source::Done && self.sent == self.bytes.len() && !self.refused
     }
 
-    /// Begins anew on another connection. The caller has seen that it may: nothing was sent, or it is repeatable.
-    pub(crate) fn again(&mut self) {
+    /// Begins anew with a head for another connection. The caller has seen that it may: nothing was sent, or it is
+    /// repeatable.
+    pub(crate) fn again(&mut self, mut head: Vec<u8>) -> Vec<u8> {
+        let length = head.len();
         if self.begun {
-            self.bytes.truncate(self.head);
             self.source = self.first.clone();
+        } else {
+            // What was taken from the client and has not left.
+            head.extend_from_slice(self.bytes.get(self.head..).unwrap_or_default());
         }
-        (self.sent, self.begun, self.refused) = (0, false, false);
+        (self.head, self.sent, self.begun, self.refused) = (length, 0, false, false);
+        std::mem::replace(&mut self.bytes, head)
     }
 
-    /// Another head, for another upstream; only before anything was sent, or when it is repeatable.
-    pub(crate) fn with_head(&mut self, head: Vec<u8>) {
-        self.begun = true;
-        self.bytes = head;
-        self.head = self.bytes.len();
-        self.again();
+    /// The same again on another connection to the same server.
+    pub(crate) fn rewind(&mut self) {
+        let head = self.bytes.get(..self.head).unwrap_or_default().to_vec();
+        drop(self.again(head));
     }
 
     /// The buffer, for the next one.
@@ -233,7 +236,7 @@ mod tests {
             let mut closed = std::io::Cursor::new(room.as_mut_slice());
             poll_fn(|context| upload.poll(&mut closed, &mut client, context)).await.unwrap();
             assert!(!upload.unsent() && !upload.complete() && upload.repeatable());
-            upload.again();
+            upload.again(b"head;".to_vec());
             let mut sent = Vec::new();
             poll_fn(|context| upload.poll(&mut sent, &mut client, context)).await.unwrap();
             assert_eq!((sent.as_slice(), upload.complete()), (b"head;abc".as_slice(), true));

@@ -1,0 +1,238 @@
+//! The change thread: drafts to one commit, and what follows from it.
+
+use super::{Configure, Draft, Job, published};
+use crate::compile::{Compiler, compile, update};
+use crate::leases::{self, Cells, Effect};
+use crate::state::{Row, State};
+use arc_swap::ArcSwap;
+use gatehouse_common::ids::Revision;
+use gatehouse_common::ops::audit::AuditEntry;
+use gatehouse_common::problem::{Code, Problem};
+use gatehouse_corridor::actor::Actor;
+use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::snapshot::{Publisher, Snapshot};
+use gatehouse_store::tables::{AUDIT_KEY, REVISION_KEY, TABLES, outbox_key};
+use gatehouse_store::{Batch, Store, StoreError};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Drafts joined into one commit at most.
+const GROUP_DRAFTS: usize = 128;
+
+/// All that the change thread owns.
+pub(super) struct Worker {
+    pub(super) store: Store,
+    pub(super) shared: Arc<ArcSwap<State>>,
+    pub(super) publisher: Publisher,
+    pub(super) compiler: Compiler,
+    pub(super) cells: Arc<Cells>,
+    /// What the data plane was given last, and the state it was made of.
+    pub(super) published: (State, Arc<Snapshot>),
+    /// Whether the settings that were compiled with have changed since.
+    pub(super) reconfigured: bool,
+    /// Where issuers' keys were fetched that the data plane has not been given yet.
+    pub(super) fetched: BTreeSet<String>,
+    pub(super) clock: Clock,
+}
+
+/// Who waits for the commit, and what they hear when it is done: a revision, or a refusal that rests on drafts
+/// before it in the group.
+type Waiting = Vec<(oneshot::Sender<Result<Revision, Problem>>, Result<Revision, Problem>)>;
+
+/// Drafts that are committed as one.
+struct Group {
+    state: State,
+    batch: Batch,
+    waiting: Waiting,
+    effects: Vec<Effect>,
+}
+
+impl Worker {
+    pub(super) fn work(mut self, mut queue: mpsc::Receiver<Job>) {
+        while let Some(first) = queue.blocking_recv() {
+            let (state, before) = (State::clone(&self.shared.load()), self.compiler.clone());
+            let mut group =
+                Group { state, batch: Batch::default(), waiting: Vec::new(), effects: Vec::new() };
+            let (mut next, mut configured) = (Some(first), false);
+            while let Some(mut job) = next {
+                if let Some(configure) = job.configure.take() {
+                    configured = true;
+                    self.configure(configure);
+                }
+                self.draft(job, &mut group);
+                next = if group.waiting.len() < GROUP_DRAFTS { queue.try_recv().ok() } else { None };
+            }
+            if !group.waiting.is_empty() && !self.commit(group) && configured {
+                // Settings whose change is not on the disk do not hold either.
+                self.compiler = before;
+                self.reconfigured = true;
+            }
+        }
+    }
+
+    fn configure(&mut self, configure: Configure) {
+        match configure {
+            Configure::Settings(new) => {
+                let Compiler { counters, jwks, .. } = std::mem::replace(&mut self.compiler, new);
+                self.compiler.counters = counters;
+                self.compiler.jwks = jwks;
+                self.reconfigured = true;
+            }
+            Configure::Counters => self.compiler.counters += 1,
+            Configure::Keys(url, jwks) => {
+                self.compiler.jwks.insert(url.clone(), jwks);
+                self.fetched.insert(url);
+            }
+        }
+    }
+
+    /// Makes one draft part of the group, or answers why not; the state stays as it was then.
+    fn draft(&self, job: Job, group: &mut Group) {
+        let made = catch_unwind(AssertUnwindSafe(|| (job.make)(&group.state)));
+        let made = made.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "the change could not be made")));
+        let drafted = made.and_then(|draft| {
+            let mut after = group.state.clone();
+            after.revision.0 += u64::from(draft.republish || published(&draft));
+            let mut writes = Batch::default();
+            for (table, key, row) in &draft.rows {
+                apply(&mut after, &mut writes, table, key, row.as_ref())?;
+            }
+            let mut effects = draft.effects.clone();
+            if !draft.quiet {
+                effects.extend(leases::settled(&group.state, &draft));
+                after.audit += 1;
+                let entry = self.entry(&job.actor, draft, after.revision);
+                writes.put("outbox", &outbox_key(after.audit), json_bytes(&entry)?);
+            }
+            Ok((after, writes, effects))
+        });
+        match drafted {
+            Ok((after, writes, effects)) => {
+                group.state = after;
+                group.batch.ops.extend(writes.ops);
+                group.effects.extend(effects);
+                group.waiting.push((job.answer, Ok(group.state.revision)));
+            }
+            // The asker may have gone.
+            Err(problem) if group.waiting.is_empty() => drop(job.answer.send(Err(problem))),
+            Err(problem) => group.waiting.push((job.answer, Err(problem))),
+        }
+    }
+
+    /// The audit record of a draft.
+    fn entry(&self, actor: &Actor, draft: Draft, revision: Revision) -> AuditEntry {
+        let made = || AuditEntry {
+            at_unix_ms: self.clock.unix_ms(),
+            actor: actor.to_string(),
+            source: actor.source(),
+            action: draft.action.to_owned(),
+            object: draft.object,
+            outcome: "ok".to_owned(),
+            detail: draft.detail,
+            revision,
+        };
+        match draft.entry {
+            Some(entry) => AuditEntry { revision, ..entry },
+            None => made(),
+        }
+    }
+
+    /// Whether it is on the disk.
+    fn commit(&mut self, group: Group) -> bool {
+        let Group { state, mut batch, waiting, mut effects } = group;
+        // That an account is empty is nothing to be written.
+        let nothing = batch.ops.is_empty() && state.revision == self.shared.load().revision;
+        batch.put("meta", REVISION_KEY, state.revision.to_string().into_bytes());
+        batch.put("meta", AUDIT_KEY, state.audit.to_string().into_bytes());
+        let outcome = if nothing { Ok(()) } else { self.store.commit(batch) };
+        if matches!(outcome, Err(StoreError::Io(_) | StoreError::Corrupt { .. })) && self.reread() {
+            // No block that may not have been leased, and none beside a number that may say all.
+            effects.retain(|effect| matches!(effect, Effect::Settle { .. }));
+            self.cells.apply(&effects);
+        }
+        let outcome = outcome.map_err(|error| error.problem());
+        if outcome.is_ok() {
+            self.cells.apply(&effects);
+            if state.revision != self.shared.load().revision {
+                self.publish(&state);
+            }
+            self.shared.store(Arc::new(state));
+        }
+        for (answer, told) in waiting {
+            drop(answer.send(outcome.clone().and(told)));
+        }
+        outcome.is_ok()
+    }
+
+    /// A write that failed half-way may be there or not: what the store holds now is what counts. Whether it is there.
+    fn reread(&mut self) -> bool {
+        let known = self.shared.load_full();
+        match load(&self.store, known.audit) {
+            // A change that is not published has its audit number all the same, and that must not be given twice.
+            Ok(state) if (state.revision, state.audit) != (known.revision, known.audit) => {
+                tracing::warn!(target: "change", revision = %state.revision, "a change whose commit failed is there");
+                self.publish(&state);
+                self.shared.store(Arc::new(state));
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                tracing::error!(target: "change", %error, "the store cannot be read");
+                false
+            }
+        }
+    }
+
+    pub(super) fn publish(&mut self, state: &State) {
+        let (old, before) = &self.published;
+        let snapshot = Arc::new(match self.reconfigured {
+            true => compile(&self.compiler, state, before),
+            false => update(&self.compiler, old, state, before, &std::mem::take(&mut self.fetched)),
+        });
+        self.reconfigured = false;
+        self.published = (state.clone(), Arc::clone(&snapshot));
+        self.publisher.publish(snapshot);
+    }
+}
+
+fn json_bytes(value: &impl serde::Serialize) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(value).map_err(|error| Problem::new(Code::Internal, error.to_string()))
+}
+
+fn apply(
+    state: &mut State,
+    batch: &mut Batch,
+    table: &'static str,
+    key: &str,
+    row: Option<&Row>,
+) -> Result<(), Problem> {
+    match row {
+        Some(row) => batch.put(table, key, json_bytes(row)?),
+        None => batch.delete(table, key),
+    }
+    state.set(table, key, row.map(|row| Arc::new(row.clone())));
+    Ok(())
+}
+
+pub(super) fn load(store: &Store, audit_floor: u64) -> Result<State, StoreError> {
+    let mut state = State::default();
+    let number = |key: &str| -> Result<u64, StoreError> {
+        let Some(bytes) = store.get("meta", key)? else { return Ok(0) };
+        serde_json::from_slice(&bytes)
+            .map_err(|error| StoreError::Corrupt { place: format!("meta/{key}"), detail: error.to_string() })
+    };
+    state.revision = Revision(number(REVISION_KEY)?);
+    state.audit = number(AUDIT_KEY)?.max(audit_floor);
+    for table in TABLES.iter().filter(|table| table.archived) {
+        for (key, bytes) in store.scan(table.name)? {
+            let row: Row = serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt {
+                place: format!("table {}, key {key}", table.name),
+                detail: error.to_string(),
+            })?;
+            state.set(table.name, &key, Some(Arc::new(row)));
+        }
+    }
+    Ok(state)
+}

@@ -1,0 +1,206 @@
+//! The keys of external issuers (JWKS, RFC 7517): fetched here, so that the data plane never waits for them, looked at
+//! before they are believed, and kept until a better answer comes.
+
+use crate::Inner;
+use crate::index::By;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{Request, StatusCode, Uri, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two looks at which issuers there are.
+const LOOK: Duration = Duration::from_secs(1);
+/// Life of keys that were fetched, milliseconds.
+const FRESH_MS: i64 = 300_000;
+/// Before an issuer that did not answer is asked again, milliseconds.
+const AGAIN_MS: i64 = 15_000;
+/// Longest time for an answer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Largest answer.
+const ANSWER_BYTES: usize = 262_144;
+/// Keys of one issuer.
+const KEYS: usize = 64;
+/// Issuers asked at the same time.
+const AT_ONCE: usize = 4;
+
+type Https = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// Asks issuers; certificates are checked against the system's roots.
+struct Fetcher(Https);
+
+impl Fetcher {
+    fn new() -> Result<Self, std::io::Error> {
+        let connector =
+            HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
+        // One question each few minutes: no connection is worth keeping.
+        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
+    }
+
+    /// The text of a JWKS.
+    async fn fetch(&self, url: &str) -> Result<Arc<str>, String> {
+        let uri: Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
+        let request = Request::get(uri).header(header::ACCEPT, "application/json").body(Empty::new());
+        let request = request.map_err(|error| error.to_string())?;
+        let answer = self.0.request(request).await.map_err(|error| chain(&error))?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("it answered {}", answer.status()));
+        }
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
+        let body = body.map_err(|error| chain(&*error))?.to_bytes();
+        checked(&body)
+    }
+}
+
+/// An error with what is behind it: the outermost one mostly says nothing.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// What is a JWKS with at least one key of a known kind; others are passed over (RFC 7517 5).
+fn checked(body: &[u8]) -> Result<Arc<str>, String> {
+    let set: Value = serde_json::from_slice(body).map_err(|error| format!("expected a JWKS: {error}"))?;
+    let keys = set.get("keys").and_then(Value::as_array).ok_or("expected a JWKS with a list of keys")?;
+    if keys.len() > KEYS {
+        return Err(format!("expected a JWKS with at most {KEYS} keys"));
+    }
+    let known = |key: &Value| {
+        let key = serde_json::from_value::<Jwk>(key.clone());
+        key.is_ok_and(|key| !matches!(key.algorithm, AlgorithmParameters::Other(_)))
+    };
+    if !keys.iter().any(known) {
+        return Err("expected a JWKS with at least one key of a known kind".to_owned());
+    }
+    let text = std::str::from_utf8(body).map_err(|error| error.to_string())?;
+    Ok(text.into())
+}
+
+/// Keeps the keys of every issuer that an API names fresh; for a task of its own.
+pub(crate) async fn tend(control: &Inner) {
+    let fetcher = match Fetcher::new() {
+        Ok(fetcher) => fetcher,
+        Err(error) => {
+            tracing::error!(target: "jwks", %error, "the system's roots cannot be read; no issuer's keys are fetched");
+            return;
+        }
+    };
+    let mut due: BTreeMap<String, i64> = BTreeMap::new();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        let state = control.changes.state();
+        let now_ms = control.clock.unix_ms();
+        let known: Vec<String> = state.values(By::ApiJwks).map(str::to_owned).collect();
+        due.retain(|url, _| known.contains(url));
+        let wanted = known.into_iter().filter(|url| due.get(url).is_none_or(|at| *at <= now_ms));
+        let fetched = futures_util::stream::iter(wanted)
+            .map(async |url| (renew(control, &fetcher, &url).await, url))
+            .buffer_unordered(AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        for (life_ms, url) in fetched {
+            due.insert(url, now_ms + life_ms);
+        }
+    }
+}
+
+/// Fetches one set and hands it on if it is another one; milliseconds until the next time.
+async fn renew(control: &Inner, fetcher: &Fetcher, url: &str) -> i64 {
+    let answer = tokio::time::timeout(ANSWER, fetcher.fetch(url)).await;
+    let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+    let text = match answer {
+        Ok(text) => text,
+        Err(error) => {
+            tracing::warn!(target: "jwks", url, error, "an issuer's keys are not renewed; the last ones count");
+            return AGAIN_MS;
+        }
+    };
+    if control.changes.published_keys(url).as_deref() == Some(&*text) {
+        return FRESH_MS;
+    }
+    match control.changes.keys(url.to_owned(), text).await {
+        Ok(_) => {
+            tracing::info!(target: "jwks", url, "an issuer's keys are renewed");
+            FRESH_MS
+        }
+        Err(problem) => {
+            tracing::error!(target: "jwks", url, code = problem.code, "keys not handed on: {problem}");
+            AGAIN_MS
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const SET: &str = r#"{"keys":[{"kty":"RSA","kid":"a","n":"AQAB","e":"AQAB"}]}"#;
+
+    #[tokio::test]
+    async fn only_a_set_of_keys_is_taken() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answers = [
+            ("200 OK", SET.to_owned(), true),
+            ("404 Not Found", SET.to_owned(), false),
+            ("302 Found", String::new(), false),
+            ("200 OK", "{}".to_owned(), false),
+            ("200 OK", r#"{"keys":[]}"#.to_owned(), false),
+            ("200 OK", r#"{"keys":[{"kid":"a"}]}"#.to_owned(), false),
+            ("200 OK", SET.replace("[{", r#"[{"kid":"b"},{"#), true),
+            ("200 OK", format!(r#"{{"keys":[{}]}}"#, vec![r#"{"kty":"oct","k":"a"}"#; 65].join(",")), false),
+            ("200 OK", "x".repeat(ANSWER_BYTES + 1), false),
+        ];
+        let fetcher = Fetcher::new().unwrap();
+        for (status, body, good) in answers {
+            let serve = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = [0; 1_024];
+                assert!(stream.read(&mut head).await.unwrap() > 0);
+                let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                // Whoever heard enough hangs up.
+                drop(stream.write_all(answer.as_bytes()).await);
+            };
+            let url = format!("http://{address}/jwks");
+            let (found, ()) = tokio::join!(fetcher.fetch(&url), serve);
+            assert_eq!(found.is_ok(), good, "{status} {found:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_nobody_vouches_for_is_refused() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/jwks", listener.local_addr().unwrap());
+        let fetcher = Fetcher::new().unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut hello = [0; 64];
+            stream.read_exact(&mut hello).await.unwrap();
+            hello
+        };
+        let fetch = tokio::time::timeout(Duration::from_secs(5), fetcher.fetch(&url));
+        let (found, hello) = tokio::join!(fetch, serve);
+        // A TLS handshake record, not a request in clear.
+        assert_eq!(hello[0], 22);
+        assert!(found.unwrap().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(checked(&body).is_err());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What control does without being asked: leases blocks of credits, fills accounts again when they are due, puts a new key
+//! of a credit group in the old one's place, keeps the keys of external issuers fresh.
+
+use crate::change::Draft;
+use crate::index::{self, By};
+use crate::leases::{self, ACCOUNTS};
+use crate::state::State;
+use crate::subjects::credits::{self, DEFINITIONS};
+use crate::{Control, Inner, keysets};
+use gatehouse_common::problem::Problem;
+use gatehouse_corridor::actor::Actor;
+use gatehouse_corridor::credits::Heard;
+use gatehouse_corridor::tasks::TaskGroup;
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two looks at what is due.
+const DUE: Duration = Duration::from_secs(1);
+/// Before blocks that could not be leased may be asked for again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// Accounts filled again in one change.
+const AT_ONCE: usize = 256;
+
+impl Control {
+    /// Starts what control does without being asked; it ends with the group.
+    pub fn tend(&self, tasks: &TaskGroup) {
+        let control = Arc::clone(&self.0);
+        tasks.spawn(async move {
+            loop {
+                lend(&control).await;
+            }
+        });
+        let control = Arc::clone(&self.0);
+        tasks.spawn(async move { keysets::tend(&control).await });
+        let control = Arc::clone(&self.0);
+        tasks.spawn(async move {
+            let mut due = tokio::time::interval(DUE);
+            due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                due.tick().await;
+                if let Err(problem) = look(&control).await {
+                    tracing::error!(target: "credits", code = problem.code, "what is due is not done: {problem}");
+                }
+            }
+        });
+    }
+
+    /// Writes down what is left of leased credits. For the end, when no request is in flight any more; what is taken
+    /// after this is not written.
+    ///
+    /// # Errors
+    /// What kept it from the disk; blocks are lost then, as in a crash.
+    pub async fn settle(&self) -> Result<(), Problem> {
+        let cells = Arc::clone(&self.0.changes.cells);
+        self.0.changes.quietly(move |state: &State| Ok(leases::give_back(state, &cells))).await.map(drop)
+    }
+}
+
+async fn lend(control: &Inner) {
+    let (changes, now_ms) = (&control.changes, control.clock.unix_ms());
+    let wishes = match changes.publisher.bell.heard().await {
+        Heard::Wishes(wishes) => wishes,
+        Heard::All => changes.cells.wanted(),
+    };
+    let (early, wishes): (Vec<_>, Vec<_>) = wishes.into_iter().partition(|wish| changes.cells.plenty(wish));
+    changes.cells.release(&early);
+    if wishes.is_empty() {
+        return;
+    }
+    let (cells, asked) = (Arc::clone(&changes.cells), wishes.clone());
+    let leased = changes.quietly(move |state: &State| Ok(leases::lease(state, &cells, &asked, now_ms))).await;
+    if let Err(problem) = leased {
+        tracing::error!(target: "credits", code = problem.code, "no credits leased: {problem}");
+        tokio::time::sleep(AGAIN).await;
+        changes.cells.release(&wishes);
+    }
+}
+
+/// Does what is due now.
+async fn look(control: &Inner) -> Result<(), Problem> {
+    let now_secs = control.clock.unix_ms() / 1_000;
+    let state = control.changes.state();
+    if state.rows(DEFINITIONS).any(|(_, row)| credits::rotated(row, now_secs).is_some()) {
+        control.changes.submit(Actor::System, move |state: &State| Ok(rotate(state, now_secs))).await?;
+    }
+    let now = index::second(now_secs);
+    if state.keys_up_to(By::AccountReset, &now).next().is_some() {
+        control.changes.submit(Actor::System, move |state: &State| Ok(refill(state, now_secs))).await?;
+    }
+    Ok(())
+}
+
+fn rotate(state: &State, now_secs: i64) -> Draft {
+    let rows =
+        state.rows(DEFINITIONS).filter_map(|(group, row)| Some((group, credits::rotated(row, now_secs)?)));
+    let rows: Vec<_> = rows.collect();
+    let names: Vec<_> = rows.iter().map(|(group, _)| group).collect();
+    let draft = Draft::new("credit.rotate_key", "credits").detail(json!({ "groups": names }));
+    rows.into_iter().fold(draft, |draft, (group, row)| draft.put(DEFINITIONS, group.clone(), row))
+}
+
+fn refill(state: &State, now_secs: i64) -> Draft {
+    let now = index::second(now_secs);
+    let mut users: Vec<&str> = state.keys_up_to(By::AccountReset, &now).take(AT_ONCE).collect();
+    users.dedup();
+    let mut draft = Draft::new("credit.reset", "credits").detail(json!({ "users": users }));
+    let mut settles = Vec::new();
+    for user in users {
+        let Some((row, groups)) = credits::refill(state, user, now_secs) else { continue };
+        settles.extend(groups.into_iter().map(|group| (user.to_owned(), group)));
+        draft = draft.put(ACCOUNTS, user, row);
+    }
+    draft.settling(settles)
+}
