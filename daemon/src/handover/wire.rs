@@ -113,7 +113,8 @@ impl Wire {
             (b'C', Some(stream)) => {
                 let end = rest.iter().position(|byte| *byte == b'\n').ok_or_else(unknown)?;
                 let (peer, input) = rest.split_at(end);
-                let peer = std::str::from_utf8(peer).ok().and_then(|peer| peer.parse().ok()).ok_or_else(unknown)?;
+                let peer =
+                    std::str::from_utf8(peer).ok().and_then(|peer| peer.parse().ok()).ok_or_else(unknown)?;
                 let input = input.get(1..).unwrap_or_default().to_vec();
                 Ok(Some(Word::Connection(TcpStream::from(stream), peer, input)))
             }
@@ -166,7 +167,9 @@ mod tests {
             let moved = Word::Connection(listener.accept().unwrap().0, named, input.clone());
             ours.send(&moved).await.unwrap();
             drop(moved);
-            let Some(Word::Connection(mut stream, peer, came)) = theirs.receive().await.unwrap() else { panic!() };
+            let Some(Word::Connection(mut stream, peer, came)) = theirs.receive().await.unwrap() else {
+                panic!()
+            };
             assert_eq!((peer, came), (named, input));
             stream.write_all(b"answer").unwrap();
             drop(stream);
