@@ -151,6 +151,11 @@ impl Reader<'_> {
         value
     }
 
+    /// Seconds, a day at most.
+    pub(super) fn seconds(&mut self, name: &str) -> std::time::Duration {
+        std::time::Duration::from_secs(self.number(name, 0, 86_400))
+    }
+
     pub(super) fn flag(&mut self, name: &str) -> bool {
         match self.text(name).trim().to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
@@ -187,6 +192,13 @@ impl Reader<'_> {
     }
 }
 
+fn listen(r: &mut Reader<'_>) -> SocketAddr {
+    r.text("listen").parse().unwrap_or_else(|_| {
+        r.problem("listen", "expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080");
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    })
+}
+
 /// Types and checks the merged settings.
 ///
 /// # Errors
@@ -195,10 +207,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
     let mut r = Reader { merged, problems: Vec::new() };
     let data_dir = PathBuf::from(r.text("data_dir"));
     let log_dir = r.optional("log_dir").map_or_else(|| data_dir.join("logs"), PathBuf::from);
-    let listen = r.text("listen").parse().unwrap_or_else(|_| {
-        r.problem("listen", "expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080");
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    });
+    let listen = listen(&mut r);
     let tls_in_front = r.flag("tls_in_front");
     let settings = Settings {
         listen,
@@ -252,8 +261,8 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         allow_credentials: r.flag("allow_credentials"),
         cors_strict: r.flag("cors_strict"),
         localhost_bypass: r.optional("localhost_bypass").map(|_| r.flag("localhost_bypass")),
-        drain: Duration::from_secs(r.number("drain_secs", 0, 86_400)),
-        handover_drain: Duration::from_secs(r.number("handover_drain_secs", 0, 86_400)),
+        drain: r.seconds("drain_secs"),
+        handover_drain: r.seconds("handover_drain_secs"),
         clients: r.clients(),
         gateway: r.gateway(),
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
