@@ -34,3 +34,6 @@ pub const HEAD_FIELDS: usize = 100;
 pub const TARGET_BYTES: usize = 16_384;
 /// Routes with counters of their own; the rest share one set. About 250 bytes for a quiet one, 1.2 KB for a busy one.
 pub const ROUTE_STATS_MAX: usize = 16_384;
+
+/// Upstream servers whose probes are told of; those beyond are probed all the same.
+pub const PROBED_SERVERS_MAX: usize = 4_096;

@@ -7,6 +7,7 @@ use crate::records::files::Bounds;
 use crate::records::{Records, RecordsPorts};
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
+use crate::upstreams;
 use anyhow::{Context as _, anyhow};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::redact::Redactor;
@@ -15,6 +16,7 @@ use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLi
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
 use gatehouse_corridor::history::History;
+use gatehouse_corridor::reload::{Asked, Reloader, door as reload_door};
 use gatehouse_corridor::shutdown::{Refusal, Shutdown};
 use gatehouse_corridor::snapshot::{self, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
@@ -71,6 +73,9 @@ pub(crate) struct House {
     pub(crate) history_file: HistoryFile,
     /// The administrator's password, if this start made it.
     pub(crate) made_password: Option<Secret<String>>,
+    pub(crate) reloader: Reloader,
+    /// Who asks for settings to be read anew.
+    pub(crate) reloads: Option<Asked>,
     /// Where it was left, if standard output is no terminal.
     pub(crate) password_file: Option<PathBuf>,
 }
@@ -120,6 +125,7 @@ pub(crate) async fn assemble(
     let shutdown = Shutdown::new(settings.drain);
     refusal.into_iter().for_each(|refusal| shutdown.refuse(refusal));
     let tasks = TaskGroup::new("house");
+    let (reloader, reloads) = reload_door();
     let keys = keys(&settings)?;
     let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
         .with_context(|| format!("opening the store in {}", settings.data_dir.display()))?;
@@ -131,11 +137,12 @@ pub(crate) async fn assemble(
     let history = History::default();
     let history_file = HistoryFile::start(&settings.data_dir, history.clone(), clock.clone())?;
     let (publisher, subscriber) = snapshot::door();
-    let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone());
+    let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone(), &upstreams::roots());
+    data.resolve_by(upstreams::resolution(&settings));
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =
-        control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry))?;
+        control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry, &reloader))?;
     config.history = history.clone();
     config.audit_floor = trail.last_seq();
     // Before the account exists: a crash in between makes a new password, it never loses one.
@@ -144,6 +151,7 @@ pub(crate) async fn assemble(
     let (door, commands) = ControlHandle::door();
     control.serve(commands, &tasks);
     control.tend(&tasks);
+    control.housekeeping(&tasks);
     let ports = OpsPorts {
         control: door,
         telemetry: Arc::clone(&telemetry),
@@ -175,6 +183,8 @@ pub(crate) async fn assemble(
         history,
         history_file,
         made_password,
+        reloader,
+        reloads: Some(reloads),
         password_file,
     })
 }
@@ -263,7 +273,7 @@ fn control_config(
     settings: &Settings,
     (signing_keys, encryption_key): Keys,
     store: &Store,
-    (clock, shutdown, telemetry): (Clock, &Shutdown, &Arc<Telemetry>),
+    (clock, shutdown, telemetry, reloader): (Clock, &Shutdown, &Arc<Telemetry>, &Reloader),
 ) -> anyhow::Result<(ControlConfig, Option<Secret<String>>)> {
     let empty = store.scan("users")?.is_empty();
     let made = (empty && settings.admin_password.is_none()).then(|| Secret::new(secrets::random_text(24)));
@@ -307,6 +317,10 @@ fn control_config(
         audit_floor: 0,
         backups: settings.data_dir.join("backups"),
         settings_file: settings.file.clone(),
+        effective: settings.effective.clone(),
+        reloader: reloader.clone(),
+        data_dir: settings.data_dir.clone(),
+        log_dir: settings.log_dir.clone(),
         shutdown: shutdown.clone(),
         check: DataPlane::check,
         telemetry: Arc::clone(telemetry),
@@ -319,7 +333,7 @@ fn control_config(
 
 /// What control is to work with after the settings were read anew.
 pub(crate) fn reloaded(house: &House, new: &Settings) -> anyhow::Result<ControlConfig> {
-    let ports = (Clock::System, &house.shutdown, &house.telemetry);
+    let ports = (Clock::System, &house.shutdown, &house.telemetry, &house.reloader);
     let (mut config, _) = control_config(new, keys(new)?, &house.store, ports)?;
     config.history = house.history.clone();
     Ok(config)

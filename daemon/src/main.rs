@@ -12,6 +12,7 @@ mod restart;
 mod run;
 mod settings;
 mod store_cli;
+mod upstreams;
 
 use clap::{Parser, Subcommand};
 use std::collections::BTreeMap;

@@ -6,8 +6,10 @@ use crate::handover::{self, Adoption, Inherited, Predecessor, Program};
 use crate::restart::{self, Attempt};
 use crate::settings::checked::Settings;
 use crate::settings::{self, Inputs};
+use crate::upstreams;
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
+use gatehouse_corridor::reload::Outcome;
 use gatehouse_corridor::shutdown::{Ending, Phase, Refusal};
 use gatehouse_corridor::tasks::TaskGroup;
 use sd_notify::NotifyState;
@@ -87,7 +89,7 @@ async fn live(start: Start, inherited: Inherited) -> anyhow::Result<(Start, Opti
     notify(&[NotifyState::Ready]);
     let (beats, leftovers) = (watchdog(), TaskGroup::new("leftovers"));
     let listener = loop {
-        let ending = serve(&house, &base, &mut signals, &start.inputs).await;
+        let ending = serve(&mut house, &base, &mut signals, &start.inputs).await?;
         if ending == Ending::Exit || !may_overlap() {
             end(house, ending).await;
             break (ending == Ending::Restart).then_some(base.listener);
@@ -137,16 +139,29 @@ async fn again(start: &Start, base: &Base, refusal: Refusal) -> anyhow::Result<H
 }
 
 /// Until the end is asked for, or a restart.
-async fn serve(house: &House, base: &Base, signals: &mut Signals, inputs: &Inputs) -> Ending {
-    loop {
+async fn serve(
+    house: &mut House,
+    base: &Base,
+    signals: &mut Signals,
+    inputs: &Inputs,
+) -> anyhow::Result<Ending> {
+    let mut reloads = house.reloads.take().context("the door for reloads")?;
+    let now = &*house;
+    let ending = loop {
         tokio::select! {
-            ending = house.shutdown.asked() => return ending,
-            _ = signals.terminate.recv() => house.shutdown.ask(Ending::Exit),
-            _ = signals.interrupt.recv() => house.shutdown.ask(Ending::Exit),
-            _ = signals.again.recv() => house.shutdown.ask(Ending::Restart),
-            _ = signals.hangup.recv() => reload(house, base, inputs).await,
+            ending = now.shutdown.asked() => break ending,
+            _ = signals.terminate.recv() => now.shutdown.ask(Ending::Exit),
+            _ = signals.interrupt.recv() => now.shutdown.ask(Ending::Exit),
+            _ = signals.again.recv() => now.shutdown.ask(Ending::Restart),
+            _ = signals.dump.recv() => dump(now),
+            _ = signals.hangup.recv() => drop(reload(now, base, inputs).await),
+            // The house holds a sender, so this does not end.
+            Some(asker) = reloads.recv() => drop(asker.send(reload(now, base, inputs).await)),
         }
-    }
+    };
+    // It may serve on.
+    house.reloads = Some(reloads);
+    Ok(ending)
 }
 
 /// The signals we listen to.
@@ -155,6 +170,7 @@ pub(crate) struct Signals {
     interrupt: Signal,
     hangup: Signal,
     again: Signal,
+    dump: Signal,
 }
 
 impl Signals {
@@ -164,6 +180,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             again: signal(SignalKind::user_defined2())?,
+            dump: signal(SignalKind::user_defined1())?,
         })
     }
 
@@ -227,14 +244,27 @@ fn announce(house: &House) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// SIGUSR1: writes an encrypted dump of all rows, where no request waits for it.
+fn dump(house: &House) {
+    let control = house.control.clone();
+    house.tasks.spawn_to_end(async move {
+        match tokio::task::spawn_blocking(move || control.dump()).await {
+            Ok(Ok(path)) => tracing::info!(target: "run", path = %path.display(), "dumped"),
+            Ok(Err(problem)) => tracing::error!(target: "run", code = problem.code, "not dumped: {problem}"),
+            Err(error) => tracing::error!(target: "run", %error, "not dumped"),
+        }
+    });
+}
+
 /// SIGHUP: reads the settings anew. What can change live does; what differs and needs a restart is named in the log.
-async fn reload(house: &House, base: &Base, inputs: &Inputs) {
+async fn reload(house: &House, base: &Base, inputs: &Inputs) -> Outcome {
     let stamp = NotifyState::monotonic_usec_now();
     match &stamp {
         Ok(stamp) => notify(&[NotifyState::Reloading, stamp.clone()]),
         Err(_) => notify(&[NotifyState::Reloading]),
     }
-    match reread(house, base, inputs).await {
+    let outcome = reread(house, base, inputs).await;
+    match &outcome {
         Ok((log_level, waiting)) if waiting.is_empty() => {
             tracing::info!(target: "run", log_level, "settings reloaded");
         }
@@ -247,6 +277,7 @@ async fn reload(house: &House, base: &Base, inputs: &Inputs) {
         }
     }
     notify(&[NotifyState::Ready]);
+    outcome.map(|(_, waiting)| waiting)
 }
 
 /// Applies the settings as they are now; the log level, and the names of those that wait for a restart.
@@ -261,6 +292,7 @@ async fn reread(
     let one = |error: anyhow::Error| vec![format!("{error:#}")];
     let config = assemble::reloaded(house, &new).map_err(one)?;
     house.control.reload(config).await.map_err(|problem| vec![problem.detail])?;
+    house.data.resolve_by(upstreams::resolution(&new));
     base.log_filter.set(&new.log_level).map_err(one)?;
     let waiting = house.settings.needing_restart(&new);
     Ok((new.log_level, waiting))
@@ -307,6 +339,7 @@ async fn end(house: House, ending: Ending) {
     tasks.close().await;
     records.stop();
     history_file.stop();
+    control.settle_usage();
     ops.settle();
     store.close();
     tracing::info!(target: "run", cut = left, "ended");

@@ -2,12 +2,15 @@
 //! The only file that reads the environment.
 
 pub(crate) mod checked;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gateway;
 mod observing;
 pub(crate) mod secrets;
 pub(crate) mod signing;
 pub(crate) mod table;
 
+use gatehouse_control::Effective;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use table::{Alias, Convert, SETTINGS, Setting};
@@ -223,18 +226,41 @@ fn flatten(prefix: &str, table: &toml::Table, into: &mut BTreeMap<String, String
     }
 }
 
+/// A value for whoever may see settings: of a secret its mask.
+fn shown(setting: &Setting, value: &Value) -> String {
+    match (setting.secret, value.text.is_empty()) {
+        (true, false) => gatehouse_common::secret::MASK.to_owned(),
+        _ => value.text.clone(),
+    }
+}
+
 /// The merged settings as text, secrets redacted, each with its source.
 pub(crate) fn print(merged: &Merged) -> String {
     let mut text = String::new();
     for setting in SETTINGS {
         let Some(value) = merged.get(setting.name) else { continue };
-        let shown = match (setting.secret, value.text.is_empty()) {
-            (true, false) => gatehouse_common::secret::MASK.to_owned(),
-            _ => format!("{:?}", value.text),
+        let shown = match shown(setting, value) {
+            text if setting.secret && !text.is_empty() => text,
+            text => format!("{text:?}"),
         };
         text.push_str(&format!("{} = {shown}  # {}\n", setting.name, value.source));
     }
     text
+}
+
+/// The merged settings as the management surface shows them.
+pub(crate) fn effective(merged: &Merged) -> Vec<Effective> {
+    let one = |setting: &Setting| {
+        let value = merged.get(setting.name)?;
+        let live = !checked::AT_START.contains(&setting.name);
+        Some(Effective {
+            name: setting.name,
+            value: shown(setting, value),
+            source: value.source.clone(),
+            live,
+        })
+    };
+    SETTINGS.iter().filter_map(one).collect()
 }
 
 #[cfg(test)]
@@ -289,5 +315,12 @@ mod tests {
         let text = print(&merged);
         assert!(!text.contains("quite-a-secret"), "{text}");
         assert!(text.contains("signing_key = •••  # environment JWT_SECRET_KEY"), "{text}");
+        let shown = effective(&merged);
+        let key = shown.iter().find(|one| one.name == "signing_key").unwrap();
+        assert_eq!((key.value.as_str(), key.live), ("•••", true));
+        assert!(!shown.iter().find(|one| one.name == "workers").unwrap().live);
+        for name in checked::AT_START {
+            assert!(table::named(name).is_some(), "{name}");
+        }
     }
 }

@@ -1,23 +1,36 @@
 //! THE LIST of management resources: one line each.
 
+pub(crate) mod analytics;
 pub(crate) mod apis;
+pub(crate) mod assignments;
 pub(crate) mod authorization;
+pub(crate) mod chaos;
+pub(crate) mod configuration;
 pub(crate) mod credits;
+pub(crate) mod dashboard;
 pub(crate) mod endpoints;
 pub(crate) mod gate;
 pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod lists;
+pub(crate) mod logging;
+pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
+pub(crate) mod query;
+pub(crate) mod quota;
+pub(crate) mod rate_limits;
 pub(crate) mod registration;
 pub(crate) mod roles;
 pub(crate) mod routings;
 pub(crate) mod security;
 pub(crate) mod subscriptions;
+pub(crate) mod tiers;
 pub(crate) mod tools;
 pub(crate) mod users;
+pub(crate) mod validations;
+pub(crate) mod vault;
 
 use crate::Inner;
 use crate::envelope::{Reply, answer, detail};
@@ -44,6 +57,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(authorization::routes)
             .configure(registration::routes)
             .configure(apis::routes)
+            .configure(validations::routes)
             .configure(endpoints::routes)
             .configure(users::routes)
             .configure(roles::routes)
@@ -53,6 +67,17 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(routings::routes)
             .configure(security::routes)
             .configure(tools::routes)
+            .configure(assignments::routes)
+            .configure(tiers::routes)
+            .configure(rate_limits::routes)
+            .configure(quota::routes)
+            .configure(vault::routes)
+            .configure(configuration::routes)
+            .configure(logging::routes)
+            .configure(memory::routes)
+            .configure(chaos::routes)
+            .configure(dashboard::routes)
+            .configure(analytics::routes)
             .configure(health::platform)
             .configure(monitor::routes)
             .default_service(web::to(unknown)),

@@ -5,6 +5,7 @@ use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::history::History;
+use gatehouse_corridor::reload::Reloader;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use gatehouse_corridor::telemetry::Telemetry;
@@ -72,6 +73,19 @@ impl Default for PlatformCors {
     }
 }
 
+/// One setting as it counts now, for whoever may see it.
+#[derive(Debug, Clone)]
+pub struct Effective {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value; a secret's mask.
+    pub value: String,
+    /// Where it was given.
+    pub source: String,
+    /// Whether it is taken anew without a restart.
+    pub live: bool,
+}
+
 /// Settings of the control plane.
 #[derive(Debug, Clone)]
 pub struct ControlConfig {
@@ -120,6 +134,14 @@ pub struct ControlConfig {
     pub backups: PathBuf,
     /// The settings file, kept in backups; `None` if there is none.
     pub settings_file: Option<PathBuf>,
+    /// All settings of the daemon, as they are shown.
+    pub effective: Vec<Effective>,
+    /// How the daemon is asked to read its settings anew.
+    pub reloader: Reloader,
+    /// The data folder; files that are asked for lie below it.
+    pub data_dir: PathBuf,
+    /// Folder of the access records.
+    pub log_dir: PathBuf,
     /// How a restart is asked for.
     pub shutdown: Shutdown,
     /// All that keeps the data plane from loading the second snapshot whole; it has loaded the first, so that rows
@@ -167,6 +189,10 @@ pub(crate) mod tests {
             audit_floor: 0,
             backups: folder.join("backups"),
             settings_file: None,
+            effective: Vec::new(),
+            reloader: gatehouse_corridor::reload::door().0,
+            data_dir: PathBuf::new(),
+            log_dir: PathBuf::new(),
             shutdown: Shutdown::new(Duration::ZERO),
             check: |_, _| Vec::new(),
             telemetry: Telemetry::new(1),

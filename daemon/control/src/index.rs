@@ -2,7 +2,7 @@
 
 use crate::leases::ACCOUNTS;
 use crate::state::{Fields as _, Row};
-use crate::subjects::credits;
+use crate::subjects::{credits, tiers};
 
 /// What rows are found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,8 +13,12 @@ pub(crate) enum By {
     ApiHost,
     /// APIs, by where their issuer's keys are.
     ApiJwks,
+    /// Assignments, by each tier they lie upon one another with.
+    AssignedTier,
     /// Endpoints, by `name/version` of their API.
     EndpointApi,
+    /// Endpoints, by their id.
+    EndpointId,
     /// API keys, by their user.
     KeyUser,
     /// Rows of `revoked`, by the second after which they no longer matter.
@@ -65,7 +69,10 @@ pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
             host.into_iter().chain(issuer.map(|url| at(By::ApiJwks, url))).collect()
         }
         ACCOUNTS => credits::resets(row).map(|secs| at(By::AccountReset, &second(secs))).collect(),
-        "endpoints" => vec![at(By::EndpointApi, &owner(row))],
+        "assignments" => tiers::mentioned(row).map(|tier| at(By::AssignedTier, tier)).collect(),
+        "endpoints" => {
+            vec![at(By::EndpointApi, &owner(row)), at(By::EndpointId, row.text("endpoint_id"))]
+        }
         "keys" => vec![at(By::KeyUser, row.text("username"))],
         "revoked" => vec![at(By::RevokedEnd, &second(row.number("expires_unix_secs")))],
         "sessions" => vec![

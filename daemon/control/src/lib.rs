@@ -7,6 +7,7 @@ mod commands;
 mod compile;
 mod config;
 mod envelope;
+mod housekeeping;
 mod index;
 mod keysets;
 mod leases;
@@ -17,11 +18,12 @@ mod state;
 mod subjects;
 mod tending;
 
-pub use config::{Argon2Config, Bootstrap, ControlConfig, LoginLimit, PlatformCors};
+pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
 pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
+use api::chaos::Chaos;
 use arc_swap::ArcSwap;
 use change::Changes;
 use gatehouse_common::problem::Problem;
@@ -33,6 +35,11 @@ use std::sync::Arc;
 use subjects::passwords::Hasher;
 use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
+use subjects::usage::Usages;
+use tokio::sync::Semaphore;
+
+/// Looks through the files of records at once.
+const LOOKS: usize = 2;
 
 /// The control plane; cheap to clone.
 #[derive(Clone)]
@@ -48,6 +55,10 @@ pub(crate) struct Inner {
     pub(crate) sealer: Arc<Sealer>,
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
+    pub(crate) usages: Arc<Usages>,
+    /// Bounds how many look through the files of records at once.
+    pub(crate) looks: Semaphore,
+    pub(crate) chaos: Chaos,
 }
 
 impl Inner {
@@ -86,6 +97,7 @@ impl Control {
     /// A store that cannot be read or written.
     pub async fn start(config: ControlConfig, store: Store, publisher: Publisher) -> Result<Self, Problem> {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
+        let usages = Arc::new(Usages::load(&store).map_err(|error| error.problem())?);
         let sealer = Arc::new(Sealer::new(&config.encryption_key)?);
         let changes = Changes::start(&config, store.clone(), publisher, Arc::clone(&sealer))?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
@@ -102,6 +114,9 @@ impl Control {
             sealer,
             logins,
             registrations,
+            usages,
+            looks: Semaphore::new(LOOKS),
+            chaos: Chaos::default(),
         })))
     }
 

@@ -2,6 +2,7 @@
 //! (spec/doorman.md 1.2: unknown fields are ignored, `"5"` is 5, `0.1` is the integer 0, `1` is "1").
 
 use crate::state::Row;
+use crate::subjects::times;
 use gatehouse_common::problem::Problem;
 use serde_json::{Value, json};
 
@@ -16,6 +17,10 @@ pub(crate) enum Kind {
     /// Whole number, least and most.
     Between(i64, i64),
     Seconds,
+    /// Number, whole or not, least.
+    Real(f64),
+    /// A point in time, kept as [`times::text`] writes it.
+    Time,
     Flag,
     Object,
     Objects,
@@ -151,6 +156,12 @@ fn coerce(name: &str, kind: Kind, value: &Value) -> Result<Value, Problem> {
             let seconds = value.as_f64().filter(|seconds| (0.001..=86_400.0).contains(seconds));
             seconds.map(|seconds| json!(seconds)).ok_or_else(|| refused(name, "seconds from 0.001 to 86400"))
         }
+        Kind::Real(least) => {
+            real(value, least).ok_or_else(|| refused(name, &format!("a number from {least}")))
+        }
+        Kind::Time => times::parse(value)
+            .map(|at| json!(times::text(at)))
+            .ok_or_else(|| refused(name, "a time like 2026-01-31T12:00:00Z")),
         Kind::Flag => flag(value).map(|flag| json!(flag)).ok_or_else(|| refused(name, "true or false")),
         Kind::Objects => match value.as_array() {
             Some(items) if items.iter().all(Value::is_object) => Ok(value.clone()),
@@ -179,6 +190,16 @@ fn text(value: &Value) -> Option<String> {
         Value::Bool(flag) => Some(flag.to_string()),
         _ => None,
     }
+}
+
+/// A number stays as it came; text that is one becomes one.
+fn real(value: &Value, least: f64) -> Option<Value> {
+    let number = match value {
+        Value::Number(_) => value.clone(),
+        Value::String(text) => json!(text.trim().parse::<f64>().ok()?),
+        _ => return None,
+    };
+    number.as_f64().filter(|number| number.is_finite() && *number >= least).map(|_| number)
 }
 
 fn flag(value: &Value) -> Option<bool> {

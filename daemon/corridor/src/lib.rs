@@ -8,6 +8,7 @@ pub mod credits;
 pub mod history;
 pub mod meter;
 pub mod permission;
+pub mod reload;
 pub mod runs;
 pub mod shutdown;
 pub mod snapshot;

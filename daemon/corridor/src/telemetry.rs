@@ -4,10 +4,12 @@
 mod histogram;
 mod record;
 mod routes;
+mod servers;
 
 pub use histogram::{BUCKETS, Histogram, bucket, bucket_top, quantile};
 pub use record::{AccessRecord, Protocol};
 pub use routes::{OTHER, RouteEntry, RouteStats, Routes};
+pub use servers::{ServerName, Servers};
 
 use crossbeam_queue::ArrayQueue;
 use gatehouse_common::ids::RouteId;
@@ -66,6 +68,7 @@ pub struct Telemetry {
     pub seen: Seen,
     codes: [AtomicU64; CODES],
     routes: Registry,
+    servers: servers::Registry,
     rings: Vec<ArrayQueue<AccessRecord>>,
 }
 
@@ -84,6 +87,7 @@ impl Telemetry {
             seen: Seen::default(),
             codes: [const { AtomicU64::new(0) }; CODES],
             routes: Registry::default(),
+            servers: servers::Registry::default(),
             rings: (0..workers.max(1)).map(|_| ArrayQueue::new(ACCESS_RING_RECORDS)).collect(),
         })
     }
@@ -118,6 +122,22 @@ impl Telemetry {
         self.routes.all()
     }
 
+    /// Says what probes found of a server of an API: whether it is out.
+    pub fn probed(&self, route: &Arc<str>, server: &Arc<str>, out: bool) {
+        self.servers.set(route, server, out);
+    }
+
+    /// Forgets what probes found of an API's servers.
+    pub fn forget_probed(&self, route: &Arc<str>) {
+        self.servers.forget(route);
+    }
+
+    /// The probed servers, and whether each is out.
+    #[must_use]
+    pub fn servers(&self) -> Servers {
+        self.servers.all()
+    }
+
     /// Answers so far by status code, those that were given.
     #[must_use]
     pub fn codes(&self) -> Vec<(u16, u64)> {
@@ -132,7 +152,12 @@ impl Telemetry {
     }
 
     /// Counts a finished request in all places and leaves its record in the worker's ring; full rings drop and count.
+    /// A call of the appliance's own surface leaves its record and is no traffic.
     pub fn finish(&self, worker: usize, route: Option<&RouteStats>, record: AccessRecord) {
+        if record.protocol == Protocol::Manage {
+            self.push(worker, record);
+            return;
+        }
         self.coded(record.status);
         self.total.count(&record);
         if let Some(route) = route {

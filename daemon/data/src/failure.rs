@@ -58,6 +58,8 @@ pub(crate) enum Failure {
     Untransformed,
     /// Every server's breaker is open; milliseconds until one may be tried.
     CircuitOpen(u64),
+    /// The server has as many connections as are allowed, and none came free.
+    Crowded,
     Connect,
     Upstream,
     Timeout,

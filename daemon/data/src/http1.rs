@@ -1,5 +1,7 @@
 //! HTTP/1.1 (RFC 9112), the grammar both sides share: bodies, heads' parts, field names. Pure: bytes in any pieces.
 
+#[cfg(test)]
+mod against_hyper;
 pub(crate) mod body;
 pub(crate) mod fields;
 

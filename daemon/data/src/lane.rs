@@ -6,6 +6,7 @@ use crate::pool::Pool;
 use crate::prepare::Prepared;
 use crate::prepare::who::Who;
 use crate::targets::local::Local;
+use crate::upstream::names::{Names, Resolution};
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use gatehouse_common::ids::RouteId;
@@ -21,6 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
 
 /// Verified tokens kept; when full the cache starts anew, which costs one verification each.
 const VERIFIED_TOKENS: usize = 4_096;
@@ -78,11 +80,17 @@ pub(crate) struct Shared {
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) limits: ClientLimits,
     pub(crate) bell: Arc<CreditBell>,
+    pub(crate) resolution: Arc<ArcSwap<Resolution>>,
+    /// Told of each snapshot that is served.
+    pub(crate) loaded: watch::Receiver<()>,
+    /// How many there are.
+    pub(crate) workers: usize,
 }
 
 /// A worker's own state.
 pub(crate) struct Lane {
     pub(crate) worker: usize,
+    workers: usize,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
@@ -113,12 +121,13 @@ pub(crate) struct Lane {
 
 impl Lane {
     pub(crate) fn new(worker: usize, shared: Shared, local: Local) -> Self {
-        let Shared { prepared, telemetry, clock, draining, limits, bell } = shared;
+        let Shared { prepared, telemetry, clock, draining, limits, bell, resolution, workers, .. } = shared;
         Self {
             worker,
+            workers: workers.max(1),
             telemetry,
             clock,
-            pool: Pool::default(),
+            pool: Pool::new(Names::new(resolution)),
             deadlines: Deadlines::default(),
             local,
             idle: limits.idle,
@@ -153,6 +162,11 @@ impl Lane {
     pub(crate) fn move_on(&self) {
         self.moving.set(true);
         self.deadlines.wake_all();
+    }
+
+    /// This worker's part of a bound over all of them, at least one.
+    pub(crate) fn share(&self, bound: usize) -> usize {
+        bound.div_ceil(self.workers).max(1)
     }
 
     /// Writes the `Date` field (RFC 9110 6.6.1), made once a second.

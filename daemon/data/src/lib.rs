@@ -9,6 +9,8 @@ mod call;
 mod client;
 mod deadlines;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http1;
 mod lane;
 mod listener;
@@ -17,6 +19,7 @@ mod pipeline;
 mod policies;
 mod pool;
 mod prepare;
+mod probes;
 mod rescue;
 mod retry;
 mod stages;
@@ -28,6 +31,7 @@ pub use client::stream::Pace;
 pub use lane::ClientLimits;
 pub use moving::{Adopter, Moved};
 pub use targets::local::Mount;
+pub use upstream::names::Resolution;
 pub use worker::Workers;
 
 use arc_swap::ArcSwap;
@@ -38,9 +42,12 @@ use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
 use lane::Shared;
 use prepare::Prepared;
+use rustls_pki_types::CertificateDer;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
+use upstream::peer::Peers;
 
 /// The data plane; cheap to clone.
 #[derive(Clone)]
@@ -50,6 +57,8 @@ pub struct DataPlane {
     clock: Clock,
     prepared: Arc<ArcSwap<Prepared>>,
     draining: Arc<AtomicBool>,
+    resolution: Arc<ArcSwap<Resolution>>,
+    loaded: watch::Sender<()>,
 }
 
 impl std::fmt::Debug for DataPlane {
@@ -59,11 +68,27 @@ impl std::fmt::Debug for DataPlane {
 }
 
 impl DataPlane {
-    /// A data plane that serves revision 0: nothing.
+    /// A data plane that serves revision 0: nothing. `roots` (DER) are what certificates of upstreams are checked
+    /// against where an API brings none of its own.
     #[must_use]
-    pub fn new(subscriber: Subscriber, telemetry: Arc<Telemetry>, clock: Clock) -> Self {
-        let prepared = Arc::new(ArcSwap::from_pointee(Prepared::default()));
-        Self { subscriber, telemetry, clock, prepared, draining: Arc::default() }
+    pub fn new(
+        subscriber: Subscriber,
+        telemetry: Arc<Telemetry>,
+        clock: Clock,
+        roots: &[CertificateDer<'static>],
+    ) -> Self {
+        let first = Prepared { peers: Arc::new(Peers::new(roots)), ..Prepared::default() };
+        let prepared = Arc::new(ArcSwap::from_pointee(first));
+        let (draining, resolution, loaded) = Default::default();
+        Self { subscriber, telemetry, clock, prepared, draining, resolution, loaded }
+    }
+
+    /// How names of upstreams are resolved from now on; until it is said, none can be.
+    pub fn resolve_by(&self, resolution: Resolution) {
+        // What is equal stays, with its name servers' sockets.
+        if **self.resolution.load() != resolution {
+            self.resolution.store(Arc::new(resolution));
+        }
     }
 
     /// All that is wrong with a snapshot; what passes is certain to load. APIs that it shares with the one before are
@@ -92,6 +117,7 @@ impl DataPlane {
     fn load(&self, snapshot: &Arc<Snapshot>) {
         let prepared = prepare::prepare(snapshot, &self.prepared.load(), &self.telemetry);
         self.prepared.store(Arc::new(prepared));
+        self.loaded.send_replace(());
         self.subscriber.acknowledge(snapshot.revision);
     }
 
@@ -118,6 +144,9 @@ impl DataPlane {
             draining: Arc::clone(&self.draining),
             limits,
             bell: Arc::clone(&self.subscriber.bell),
+            resolution: Arc::clone(&self.resolution),
+            loaded: self.loaded.subscribe(),
+            workers,
         };
         Workers::start(listener, workers, &shared, &mount).await
     }

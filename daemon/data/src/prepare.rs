@@ -10,14 +10,15 @@ use crate::policies::anonymous::Allowance;
 use crate::policies::forwarded::Proxies;
 use crate::policies::rules::Rules;
 use crate::policies::shed::Shares;
+use crate::upstream::peer::Peers;
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::snapshot::api::Balance;
 use gatehouse_corridor::snapshot::{Api, Routing, Snapshot};
 use gatehouse_corridor::telemetry::Telemetry;
-use imbl::GenericHashMap;
 use imbl::ordmap::DiffItem;
 use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, OrdMap};
 use jsonwebtoken::DecodingKey;
 use route::Route;
 use rustc_hash::FxBuildHasher;
@@ -48,8 +49,12 @@ pub(crate) struct Prepared {
     /// What anonymous addresses may spend, by credit group; of groups that some API names for them.
     pub(crate) allowances: Table<Allowance>,
     /// How many APIs have each priority, and what of the gateway's bound each may fill.
-    priorities: [usize; 10],
+    pub(crate) priorities: [usize; 10],
     pub(crate) shares: Shares,
+    /// Whom upstream connections are with, shared by all routes.
+    pub(crate) peers: Arc<Peers>,
+    /// The routes whose servers are probed.
+    pub(crate) probed: OrdMap<String, Arc<Route>>,
 }
 
 impl std::ops::Deref for Prepared {
@@ -63,13 +68,14 @@ impl std::ops::Deref for Prepared {
 /// All problems of what `before` does not share, each naming its API and field.
 pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let peers = Peers::default();
     let mut found =
         |field: &str, detail: String| problems.push(Problem::new(Code::BadInput, detail).at(field));
     for (key, api) in changed(&before.apis, &snapshot.apis) {
         if *key != api.path() {
             found("api_name", format!("{}: it lies under the key {key:?}", api.path()));
         }
-        if let Err(wrong) = Route::compile(api, &snapshot.limits, Arc::default()) {
+        if let Err(wrong) = Route::compile(api, &snapshot.limits, Arc::default(), &peers) {
             found(wrong.field, format!("{key}: {}", wrong.detail));
         }
     }
@@ -79,7 +85,7 @@ pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
         }
     }
     for (key, routing) in changed(&before.routings, &snapshot.routings) {
-        if let Err(detail) = compile_routing(routing) {
+        if let Err(detail) = compile_routing(routing, &peers) {
             found("routing_servers", format!("{key}: {detail}"));
         }
     }
@@ -115,8 +121,10 @@ fn changed<'s, V: PartialEq>(
     })
 }
 
-fn compile_routing(routing: &Routing) -> Result<Targets, String> {
-    Targets::compile(&Balance::RoundRobin, &routing.servers, routing.server_index)
+/// A routing's servers are trusted by the system's roots: it belongs to no API.
+fn compile_routing(routing: &Routing, peers: &Peers) -> Result<Targets, String> {
+    let trust = peers.trust(None)?;
+    Targets::compile(&Balance::RoundRobin, &routing.servers, routing.server_index, &trust)
 }
 
 /// Compiles what differs from `before`. What [`check`] refuses is left out.
@@ -136,6 +144,8 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
         allowances: before.allowances.clone(),
         priorities: before.priorities,
         shares: before.shares.clone(),
+        peers: Arc::clone(&before.peers),
+        probed: before.probed.clone(),
     };
     if !Arc::ptr_eq(&old.limits, &snapshot.limits) {
         // What an API leaves open is as the settings say.
@@ -168,7 +178,7 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
 impl Prepared {
     fn all_routes(&mut self, snapshot: &Snapshot, telemetry: &Telemetry) {
         let nothing = Snapshot::default();
-        (self.routes, self.hosts, self.priorities) = Default::default();
+        (self.routes, self.hosts, self.priorities, self.probed) = Default::default();
         self.routes_of(&nothing, snapshot, telemetry);
     }
 
@@ -180,6 +190,9 @@ impl Prepared {
                 DiffItem::Remove(_, gone) => (Some(gone), None),
             };
             let before = gone.and_then(|gone| self.routes.remove(gone.path().as_str()));
+            if before.as_ref().is_some_and(|before| !before.probed.is_empty()) {
+                self.probed.remove(&gone.map(|gone| gone.path()).unwrap_or_default());
+            }
             if let Some(gone) = gone {
                 self.counted(gone, usize::wrapping_sub);
                 if let Some(host) = &gone.hostname {
@@ -199,12 +212,15 @@ impl Prepared {
     fn route(&mut self, api: &Arc<Api>, before: Option<&Route>, snapshot: &Snapshot, telemetry: &Telemetry) {
         let name = api.path();
         let stats = telemetry.route_stats(&api.id, &name);
-        match Route::compile(api, &snapshot.limits, stats) {
+        match Route::compile(api, &snapshot.limits, stats, &self.peers) {
             Ok(route) => {
                 if let Some(before) = before {
-                    route.targets.balancer.follow(&before.targets.balancer);
+                    route.follow(before);
                 }
                 let route = Arc::new(route);
+                if !route.probed.is_empty() {
+                    self.probed.insert(name.clone(), Arc::clone(&route));
+                }
                 if let Some(host) = &api.hostname {
                     self.hosts.insert(host.as_str().into(), Arc::clone(&route));
                 }
@@ -255,7 +271,7 @@ impl Prepared {
             match item {
                 DiffItem::Remove(key, _) => drop(self.routings.remove(key.as_str())),
                 DiffItem::Add(key, routing) | DiffItem::Update { new: (key, routing), .. } => {
-                    if let Ok(targets) = compile_routing(routing) {
+                    if let Ok(targets) = compile_routing(routing, &self.peers) {
                         self.routings.insert(key.as_str().into(), Arc::new(targets));
                     }
                 }

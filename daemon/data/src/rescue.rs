@@ -59,6 +59,7 @@ pub(crate) const fn row(failure: Failure) -> (u16, &'static str, &'static str) {
         Failure::Invalid => (400, "GTW011", "The body does not match the rules of the endpoint"),
         Failure::Untransformed => (400, "GTW006", "The body is not the JSON that the API changes"),
         Failure::CircuitOpen(_) => (503, "GTW999", "The upstream is out of service for a while"),
+        Failure::Crowded => (503, "GTW999", "The upstream has as many connections as are allowed"),
         Failure::Connect => (502, "GTW006", "The upstream could not be reached"),
         Failure::Upstream => (502, "GTW006", "The upstream broke off its answer"),
         Failure::Timeout => (504, "GTW010", "The upstream did not answer in time"),

@@ -5,6 +5,7 @@ use crate::lane::{Lane, Shared};
 use crate::listener::{Accepted, accept};
 use crate::moving::{Adopter, Moved};
 use crate::policies::connections::Connections;
+use crate::probes;
 use crate::targets::local::{Mount, build};
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -131,7 +132,12 @@ async fn serve(
             return;
         }
     };
+    let loaded = shared.loaded.clone();
     let lane = Rc::new(Lane::new(worker, shared, local));
+    if worker == 0 {
+        // It ends with the worker.
+        drop(tokio::task::spawn_local(probes::watch(Rc::clone(&lane), loaded)));
+    }
     drop(ready.send(Ok(())));
     loop {
         let accepted = tokio::select! {

@@ -3,15 +3,39 @@
 use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
 use super::signing::SigningKey;
 use super::{Merged, Value};
+use crate::upstreams::DNS_PORT;
 use gatehouse_common::secret::Secret;
-use gatehouse_control::MetricsAccess;
+use gatehouse_control::{Effective, MetricsAccess};
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_data::ClientLimits;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+
+/// Settings that are read at a start only; what [`Settings::needing_restart`] compares, and what only a start uses.
+pub(crate) const AT_START: &[&str] = &[
+    "listen",
+    "data_dir",
+    "runtime_dir",
+    "host_name",
+    "operators_group",
+    "viewers_group",
+    "workers",
+    "log_format",
+    "log_dir",
+    "admin_username",
+    "admin_email",
+    "admin_password",
+    "encryption_key",
+    "argon2_memory_kib",
+    "argon2_iterations",
+    "argon2_lanes",
+    "hash_threads",
+    "drain_secs",
+    "store_backend",
+];
 
 /// The settings a daemon runs with.
 #[derive(Debug, Clone)]
@@ -58,6 +82,8 @@ pub(crate) struct Settings {
     pub(crate) cors_strict: bool,
     /// `None`: nothing says, so the platform's own settings do.
     pub(crate) localhost_bypass: Option<bool>,
+    pub(crate) dns_servers: Vec<SocketAddr>,
+    pub(crate) hosts_file: PathBuf,
     pub(crate) drain: Duration,
     /// Zero: as `drain`.
     pub(crate) handover_drain: Duration,
@@ -65,6 +91,8 @@ pub(crate) struct Settings {
     pub(crate) gateway: GatewayLimits,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
+    /// All of them as they are shown.
+    pub(crate) effective: Vec<Effective>,
 }
 
 impl Settings {
@@ -175,6 +203,21 @@ impl Reader<'_> {
         text
     }
 
+    fn dns_servers(&mut self) -> Vec<SocketAddr> {
+        let text = self.text("dns_servers");
+        let mut servers = Vec::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let alone = word.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
+            match word.parse().or(alone) {
+                Ok(server) => servers.push(server),
+                Err(_) => {
+                    self.problem("dns_servers", "expected ADDRESS or ADDRESS:PORT, with commas between")
+                }
+            }
+        }
+        servers
+    }
+
     fn signing_keys(&mut self) -> Vec<SigningKey> {
         let Some(text) = self.optional("signing_keys") else { return Vec::new() };
         super::signing::keys(&text).unwrap_or_else(|why| {
@@ -261,6 +304,8 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         allow_credentials: r.flag("allow_credentials"),
         cors_strict: r.flag("cors_strict"),
         localhost_bypass: r.optional("localhost_bypass").map(|_| r.flag("localhost_bypass")),
+        dns_servers: r.dns_servers(),
+        hosts_file: PathBuf::from(r.text("hosts_file")),
         drain: r.seconds("drain_secs"),
         handover_drain: r.seconds("handover_drain_secs"),
         clients: r.clients(),
@@ -268,6 +313,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
         data_dir,
         file,
+        effective: super::effective(merged),
     };
     identity(&mut r, &settings);
     guards(&mut r, tls_in_front);
@@ -348,6 +394,7 @@ mod tests {
         for (environment, name) in [
             (vec![("GATEHOUSE_LISTEN", "nowhere")], "listen"),
             (vec![("THREADS", "many")], "workers"),
+            (vec![("GATEHOUSE_DNS_SERVERS", "10.0.0.1, [::1]:5353, ::1, nowhere")], "dns_servers"),
             (vec![("JWT_SECRET_KEY", "tooshort1")], "signing_key"),
             (vec![("JWT_SECRET_KEY", long), ("MEM_ENCRYPTION_KEY", long)], "encryption_key"),
             (vec![("DOORMAN_ADMIN_PASSWORD", "tiny")], "admin_password"),

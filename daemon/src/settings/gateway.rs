@@ -13,6 +13,7 @@ impl Reader<'_> {
             connect_timeout_ms: self.number("connect_timeout_millis", 1, 600_000),
             read_timeout_ms: self.number("read_timeout_millis", 1, 86_400_000),
             idle_connections: self.number("upstream_idle_connections", 0, 100_000),
+            upstream_connections: self.number("upstream_connections_max", 1, 1_000_000),
             idle_timeout_ms: self.number("upstream_idle_millis", 1, 86_400_000),
             in_flight: self.number("in_flight_max", 1, 10_000_000),
             strict_envelope: self.flag("strict_envelope"),

@@ -145,6 +145,10 @@ settings! {
         => "Longest time to the first byte of an upstream's answer, milliseconds.";
     upstream_idle_connections "256" [same("HTTP_MAX_KEEPALIVE")]
         => "Idle connections kept per worker and upstream.";
+    upstream_connections_max "1024" [same("HTTP_MAX_CONNECTIONS")]
+        => "Connections to one upstream server; each worker has its share. Over it calls wait up to the time to connect, then get 503.";
+    dns_servers "" => "Name servers that upstreams' names are asked of, ADDRESS or ADDRESS:PORT, with commas between; empty takes those of /etc/resolv.conf.";
+    hosts_file "/etc/hosts" => "File of fixed addresses of names, which come before any name server's; read at the start and at a reload.";
     upstream_idle_millis "30000" [with("HTTP_KEEPALIVE_EXPIRY", Convert::SecondsToMillis)]
         => "Longest life of an idle upstream connection, milliseconds.";
     strict_options "false" [same("STRICT_OPTIONS_405")]

@@ -18,8 +18,8 @@ const TRAILER_BYTES: u64 = 256;
 /// Rows of one commit while importing.
 const COMMIT_ROWS: usize = 500;
 
-/// Pseudo table of the settings file's text; an import passes it over.
-pub const SETTINGS: &str = "settings";
+/// Table and key of the settings file's text, which is no row of the store; an import passes it over.
+pub const SETTINGS: (&str, &str) = ("settings", "file");
 
 /// What an archive holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -217,7 +217,7 @@ pub fn check(input: &mut dyn BufRead) -> Result<ArchiveInfo, StoreError> {
 /// As [`read_rows`] (then nothing is written), a table that is not archived, or a failing write.
 pub fn import(store: &Store, input: &mut dyn BufRead) -> Result<ArchiveInfo, StoreError> {
     let (info, mut rows) = read_rows(input)?;
-    rows.retain(|(table, _, _)| table != SETTINGS);
+    rows.retain(|(table, key, _)| (table.as_str(), key.as_str()) != SETTINGS);
     let known = |name: &str| TABLES.iter().any(|table| table.archived && table.name == name);
     if let Some(index) = rows.iter().position(|(table, _, _)| !known(table)) {
         return Err(at(index + 2, "unknown table"));

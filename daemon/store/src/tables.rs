@@ -18,20 +18,27 @@ const fn table(name: &'static str, archived: bool) -> Table {
 /// Every table.
 pub const TABLES: &[Table] = &[
     table("apis", true),
+    table("assignments", true),
     table("credits", true),
     table("endpoints", true),
     table("groups", true),
+    table("imports", false),
     table("keys", true),
     table("meta", false),
     table("outbox", false),
+    table("rate_rules", true),
     table("revoked", true),
     table("roles", true),
     table("routings", true),
     table("sessions", true),
     table("settings", true),
     table("subscriptions", true),
+    table("tiers", true),
+    table("usage", false),
     table("user_credits", true),
     table("users", true),
+    table("validations", true),
+    table("vault", true),
 ];
 
 /// Key in `meta` of the store's format.

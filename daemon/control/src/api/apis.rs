@@ -3,16 +3,16 @@
 use super::{Outcome, json, lists, part};
 use crate::change::Draft;
 use crate::envelope::Reply;
-use crate::index::By;
 use crate::schema;
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::apis::{self, FIELDS};
+use crate::subjects::leaving;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::Problem;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -100,18 +100,9 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
     let make = move |state: &State, caller: &Caller| {
         caller.needs("manage_apis", "API007")?;
         let old = state.get("apis", &key).ok_or_else(missing)?;
-        let mut draft =
+        let draft =
             Draft::new("api.delete", format!("api/{key}")).detail(json!({ "before": apis::shown(old) }));
-        for id in state.keys_by(By::EndpointApi, &key) {
-            draft = draft.delete("endpoints", id);
-        }
-        for user in state.keys_by(By::Subscriber, &key) {
-            let Some(mut row) = state.get("subscriptions", user).map(|row| Row::clone(row)) else { continue };
-            let left = row.list("apis").into_iter().filter(|api| *api != key).map(Value::from).collect();
-            row.insert("apis".to_owned(), Value::Array(left));
-            draft = draft.put("subscriptions", user, row);
-        }
-        Ok(draft.delete("apis", key))
+        Ok(leaving::api(state, &key, draft))
     };
     caller.submit(control, make).await?;
     Ok(Reply::message(200, "API deleted successfully"))

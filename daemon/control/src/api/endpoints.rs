@@ -8,6 +8,7 @@ use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::apis;
+use crate::subjects::leaving;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -40,7 +41,7 @@ fn asked(request: &HttpRequest) -> String {
 }
 
 /// Methods in upper case, one slash in front of a URI.
-fn normalise(row: &mut Row) {
+pub(crate) fn normalise(row: &mut Row) {
     if let Some(method) = row.get("endpoint_method").and_then(Value::as_str).map(str::to_uppercase) {
         row.insert("endpoint_method".to_owned(), json!(method));
     }
@@ -50,7 +51,7 @@ fn normalise(row: &mut Row) {
     }
 }
 
-fn check(row: &Row) -> Result<(), Problem> {
+pub(crate) fn check(row: &Row) -> Result<(), Problem> {
     let refused =
         |text: String, field: &str| Problem::compat(400, "END003", format!("{field}: {text}")).at(field);
     if let Err(text) = row.list("endpoint_servers").iter().try_for_each(|server| apis::server_url(server)) {
@@ -99,7 +100,7 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         let owner = index::owner(&row);
         let unknown = || Problem::compat(400, "END002", "API does not exist for the endpoint");
         let api = state.get("apis", &owner).ok_or_else(unknown)?;
-        if state.keys_by(By::EndpointApi, &owner).any(|other| shape(other) == shape(&key)) {
+        if state.get("endpoints", &key).is_some() || taken(state, &key, &row) {
             return Err(Problem::compat(400, "END001", "Endpoint already exists for the requested API"));
         }
         row.insert("api_id".to_owned(), json!(api.text("api_id")));
@@ -111,6 +112,12 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     };
     caller.submit(control, make).await?;
     Ok(Reply::message(201, "Endpoint created successfully"))
+}
+
+/// Whether another endpoint matches the same paths.
+pub(crate) fn taken(state: &State, key: &str, row: &Row) -> bool {
+    let (owner, shape_) = (index::owner(row), shape(key));
+    state.keys_by(By::EndpointApi, &owner).any(|other| other != key && shape(other) == shape_)
 }
 
 /// Two endpoints that differ only in the names of their parameters match the same paths.
@@ -179,7 +186,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
         let old = state.get("endpoints", &key).ok_or_else(missing)?;
         let draft =
             Draft::new("endpoint.delete", format!("endpoint/{key}")).detail(json!({ "before": **old }));
-        Ok(draft.delete("endpoints", key))
+        Ok(leaving::endpoint(old, draft).delete("endpoints", key))
     };
     caller.submit(control, make).await?;
     Ok(Reply::message(200, "Endpoint deleted successfully"))

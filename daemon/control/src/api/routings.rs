@@ -32,7 +32,7 @@ fn missing() -> Problem {
     Problem::compat(400, "RTG004", "Routing does not exist")
 }
 
-fn check(row: &Row) -> Result<(), Problem> {
+pub(crate) fn check(row: &Row) -> Result<(), Problem> {
     let servers = row.list("routing_servers");
     let refused =
         |field: &str, text: &str| Err(Problem::compat(400, "RTG002", format!("{field}: {text}")).at(field));

@@ -9,6 +9,7 @@ use crate::leases::ACCOUNTS;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::leaving;
 use crate::subjects::passwords;
 use crate::subjects::roles::{self, is_admin};
 use crate::subjects::sessions::revoked_row;
@@ -307,6 +308,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
         let draft = state
             .keys_by(By::KeyUser, &name)
             .fold(draft, |draft, id| draft.delete("keys", id).put("revoked", id, revoked_row(i64::MAX)));
+        let draft = leaving::user(state, &name, draft);
         let draft = draft.delete(ACCOUNTS, name.clone());
         Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
     };

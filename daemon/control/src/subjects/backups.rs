@@ -61,7 +61,8 @@ pub(crate) fn write(control: &Inner, name: &str) -> Result<Backup, Problem> {
     }
     let state = control.changes.state();
     let settings = settings(control)?;
-    let settings = settings.map(|text| (archive::SETTINGS.to_owned(), "file".to_owned(), json!(text)));
+    let settings =
+        settings.map(|text| (archive::SETTINGS.0.to_owned(), archive::SETTINGS.1.to_owned(), json!(text)));
     let beside = path.with_extension("partial");
     let now_ms = control.clock.unix_ms();
     let written = (|| -> Result<ArchiveInfo, StoreError> {

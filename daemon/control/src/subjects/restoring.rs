@@ -28,7 +28,7 @@ fn typed(rows: Vec<archive::Row>) -> Result<(Rows, Option<String>), Problem> {
     let bad = |text: String| Problem::new(Code::BadInput, text).at("backup");
     let (mut typed, mut settings) = (Rows::new(), None);
     for (table, key, value) in rows {
-        if table == archive::SETTINGS {
+        if (table.as_str(), key.as_str()) == archive::SETTINGS {
             settings = value.as_str().map(str::to_owned);
             continue;
         }
@@ -152,6 +152,31 @@ pub(crate) fn compare(control: &Inner, name: &str) -> Result<Comparison, Problem
     let tables = counts.into_iter().map(|(table, (a, r, c))| (table.to_owned(), a, r, c)).collect();
     let settings_differ = backups::settings(control)? != archived_settings;
     Ok(Comparison { backup, tables, stay_revoked, settings_differ, revision: state.revision })
+}
+
+/// Puts rows in place of the present ones in one change, after a look whether the data plane would take them.
+///
+/// # Errors
+/// Rows that are not what their tables hold, or that leave nobody who could administer.
+pub(crate) async fn restore_rows(
+    control: &Inner,
+    actor: Actor,
+    rows: Vec<archive::Row>,
+    (action, object): (&'static str, String),
+) -> Result<Revision, Problem> {
+    let (rows, _) = typed(rows)?;
+    let (state, now_ms) = (control.changes.state(), control.clock.unix_ms());
+    let (planned, _) = writes(&state, rows.clone(), now_ms)?;
+    loadable(control, &state, &planned)?;
+    let make = move |state: &State| {
+        let count = rows.len();
+        let (writes, stay_revoked) = writes(state, rows, now_ms)?;
+        let detail = json!({ "rows": count, "written": writes.len(), "stay_revoked": stay_revoked });
+        let mut draft = Draft::new(action, object).detail(detail);
+        draft.rows = writes;
+        Ok(draft)
+    };
+    control.changes.submit(actor, make).await
 }
 
 /// Restores in one change, so that a crash leaves either the old rows or the new ones.

@@ -1,11 +1,11 @@
 //! What a row of each table must look like, for rows that come from outside: a backup may be of another version, or
 //! edited by hand.
 
-use crate::api::{endpoints, groups, roles, routings, users};
+use crate::api::{endpoints, groups, roles, routings, users, vault};
 use crate::leases::ACCOUNTS;
 use crate::schema;
 use crate::state::{Fields as _, Row};
-use crate::subjects::{apis, credits, security};
+use crate::subjects::{apis, credits, rate_rules, security, tiers, validations};
 use gatehouse_common::problem::{Code, Problem};
 use serde_json::Value;
 
@@ -32,6 +32,16 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
         "settings" if key == security::PLACE.1 => (schema::stored(security::FIELDS, row), key.to_owned()),
         "credits" => (schema::stored(credits::FIELDS, row), row.text("api_credit_group").to_owned()),
         ACCOUNTS => (schema::stored(credits::ACCOUNT_FIELDS, row), row.text("username").to_owned()),
+        "tiers" => (schema::stored(tiers::FIELDS, row), row.text("tier_id").to_owned()),
+        "assignments" => (schema::stored(tiers::ASSIGNMENT, row), row.text("user_id").to_owned()),
+        "rate_rules" => (rule(row), row.text("rule_id").to_owned()),
+        "validations" => {
+            let shape = schema::stored(validations::FIELDS, row).and_then(|()| validations::check(row));
+            (shape, row.text("endpoint_id").to_owned())
+        }
+        "vault" => {
+            (schema::stored(vault::FIELDS, row), vault::key(row.text("username"), row.text("key_name")))
+        }
         "keys" => (texts(row, &["username", "prefix", "hash"]), key.to_owned()),
         "subscriptions" => (list(row, "apis"), key.to_owned()),
         _ => (Ok(()), key.to_owned()),
@@ -47,6 +57,12 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
     } else {
         Err(refused(None, &format!("expected the key {own:?} of its own fields")))
     }
+}
+
+fn rule(row: &Row) -> Result<(), Problem> {
+    schema::stored(rate_rules::FIELDS, row)?;
+    let checked = rate_rules::checked(row.clone());
+    checked.map(drop).map_err(|errors| Problem::compat(422, "", errors.join("; ")))
 }
 
 fn texts(row: &Row, names: &[&str]) -> Result<(), Problem> {

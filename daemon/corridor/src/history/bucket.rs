@@ -1,7 +1,7 @@
 //! What happened within a minute, an hour or a day.
 
 use super::sketch::{Top, Unique};
-use crate::telemetry::{AccessRecord, BUCKETS, bucket, quantile};
+use crate::telemetry::{AccessRecord, BUCKETS, Protocol, bucket, quantile};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -126,7 +126,7 @@ impl Bucket {
     pub(super) fn count(&mut self, records: &[AccessRecord]) {
         let mut detail = self.detail.take().unwrap_or_default();
         let mut name = String::new();
-        for record in records {
+        for record in records.iter().filter(|record| record.protocol != Protocol::Manage) {
             self.requests += 1;
             self.tests += u64::from(record.test);
             self.errors += u64::from(record.status >= 500);

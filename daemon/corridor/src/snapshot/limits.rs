@@ -11,6 +11,9 @@ pub struct GatewayLimits {
     pub read_timeout_ms: u64,
     /// Idle upstream connections kept per worker and upstream.
     pub idle_connections: usize,
+    /// Connections to one upstream server over all workers, each of which has its share, at least one; over it calls
+    /// wait, then get 503 `GTW999`.
+    pub upstream_connections: usize,
     /// Milliseconds an idle upstream connection is kept.
     pub idle_timeout_ms: u64,
     /// Requests in flight over all workers before 503.
@@ -64,6 +67,7 @@ impl Default for GatewayLimits {
             connect_timeout_ms: 5_000,
             read_timeout_ms: 30_000,
             idle_connections: 256,
+            upstream_connections: 1_024,
             idle_timeout_ms: 30_000,
             in_flight: 4_096,
             strict_envelope: false,

@@ -18,6 +18,8 @@ pub enum Protocol {
     Grpc,
     /// A request that switched to WebSocket.
     WebSocket,
+    /// The appliance's own surface: recorded, and not counted as traffic.
+    Manage,
 }
 
 impl Protocol {
@@ -30,6 +32,7 @@ impl Protocol {
             Self::GraphQl => "graphql",
             Self::Grpc => "grpc",
             Self::WebSocket => "websocket",
+            Self::Manage => "manage",
         }
     }
 }

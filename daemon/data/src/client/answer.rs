@@ -4,8 +4,10 @@ use super::coded::Coded;
 use super::head::Head;
 use super::stream::{Client, Paced};
 use crate::lane::Lane;
+use crate::prepare::server::Busy;
 use crate::stages::streamed::Streamed;
 use crate::targets::local::Own;
+use crate::upstream::connection::Connection;
 use bytes::Bytes;
 use http::StatusCode;
 use std::io::Write as _;
@@ -37,6 +39,8 @@ pub(crate) enum Content {
     Coded(Box<Coded>),
     /// From the appliance's own surface.
     Own(Own),
+    /// The connection has switched protocols: what follows is a tunnel.
+    Tunnel(Box<(Connection, Busy)>),
 }
 
 impl Content {
@@ -47,7 +51,7 @@ impl Content {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<usize, Cut>>> {
         match self {
-            Self::None => Poll::Ready(None),
+            Self::None | Self::Tunnel(_) => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes.len()))),
             Self::Streamed(streamed) => streamed.poll(client, context),
             Self::Coded(coded) => coded.poll(client, context),
@@ -57,7 +61,7 @@ impl Content {
 
     pub(crate) fn piece(&self, count: usize) -> &[u8] {
         match self {
-            Self::None => &[],
+            Self::None | Self::Tunnel(_) => &[],
             Self::Whole(bytes) => bytes.get(..count).unwrap_or_default(),
             Self::Streamed(streamed) => streamed.piece(count),
             Self::Coded(coded) => coded.piece(count),
@@ -67,7 +71,7 @@ impl Content {
 
     pub(crate) fn took(&mut self, count: usize) {
         match self {
-            Self::None => {}
+            Self::None | Self::Tunnel(_) => {}
             Self::Whole(bytes) => bytes::Buf::advance(bytes, count),
             Self::Streamed(streamed) => streamed.took(count),
             Self::Coded(coded) => coded.took(count),
@@ -130,13 +134,15 @@ struct Writer {
     /// Of the chunk whose size was written.
     chunk_left: usize,
     ended: bool,
+    /// The client takes nothing now.
+    blocked: bool,
 }
 
 /// Sends an answer; `bytes_out` counts its content. Whether the connection can be used again.
 pub(crate) async fn send(
     client: &mut Client,
     request: &Head,
-    mut answer: Answer,
+    answer: &mut Answer,
     lane: &Lane,
     bytes_out: &mut u64,
 ) -> Result<bool, Cut> {
@@ -145,7 +151,8 @@ pub(crate) async fn send(
     let to_close = !bodiless && answer.length.is_none() && !request.recent;
     // What is left of a body that nobody wants: read on if that is quick, else the connection ends.
     let keeps = request.keeps && !to_close && !lane.is_draining() && client.body_done();
-    let mut out = answer.head;
+    client.answering();
+    let mut out = std::mem::take(&mut answer.head);
     match answer.length {
         _ if matches!(answer.status, 100..200 | 204) => {}
         Some(0) if bodiless => {}
@@ -154,21 +161,23 @@ pub(crate) async fn send(
         None if chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         None => {}
     }
-    if !keeps {
+    let switched = answer.status == 101;
+    if !keeps && !switched {
         out.extend_from_slice(b"connection: close\r\n");
-    } else if !request.recent {
+    } else if !request.recent && !switched {
         out.extend_from_slice(b"connection: keep-alive\r\n");
     }
     lane.date(&mut out);
     out.extend_from_slice(b"\r\n");
-    if bodiless {
+    if bodiless && !switched {
         answer.content = Content::None;
     }
-    let mut writer = Writer { out, sent: 0, chunked, chunk_left: 0, ended: false };
+    let mut writer = Writer { out, sent: 0, chunked, chunk_left: 0, ended: false, blocked: false };
     let mut pace = Paced::new(lane.pace, &lane.deadlines);
     let sent = std::future::poll_fn(|context| {
+        writer.blocked = false;
         let polled = writer.poll(client, &mut answer.content, bytes_out, context);
-        if polled.is_pending() && writer.sent < writer.out.len() {
+        if writer.blocked {
             if pace.lost(*bytes_out, context) {
                 return Poll::Ready(Err(Cut::Client));
             }
@@ -179,6 +188,9 @@ pub(crate) async fn send(
     })
     .await;
     lane.spare(writer.out);
+    if to_close && sent.is_err() {
+        client.reset();
+    }
     sent.map(|()| keeps)
 }
 
@@ -268,7 +280,9 @@ impl Writer {
                 self.sent = 0;
                 return Poll::Ready(Ok(0));
             }
-            let written = ready!(client.poll_write(context, rest, piece)).map_err(|_| Cut::Client)?;
+            let polled = client.poll_write(context, rest, piece);
+            self.blocked |= polled.is_pending();
+            let written = ready!(polled).map_err(|_| Cut::Client)?;
             let of_piece = written.saturating_sub(rest.len());
             self.sent += written - of_piece;
             if of_piece > 0 {

@@ -110,7 +110,7 @@ async fn refuse(client: &mut Client, failure: Failure, lane: &Lane) {
     let mut answer = rescue(failure, None, &Told { lane, strict_envelope: false, now_ms });
     record.refuse(failure, answer.status);
     record.sign(&mut answer);
-    let sent = send(client, &nothing, answer, lane, &mut record.access.bytes_out).await;
+    let sent = send(client, &nothing, &mut answer, lane, &mut record.access.bytes_out).await;
     record.close(sent.err());
 }
 
@@ -158,6 +158,9 @@ async fn next(client: &mut Client, head: &mut Head, lane: &Rc<Lane>) -> Next {
                     // Also how it is told to move.
                     if deadline.passed(context) {
                         return Poll::Ready(if begun { Next::Late } else { Next::End });
+                    }
+                    if !begun {
+                        head.rest();
                     }
                     return Poll::Pending;
                 }

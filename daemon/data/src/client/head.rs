@@ -6,6 +6,10 @@ use crate::http1::{Framing, Span, digits, span};
 use gatehouse_common::limits::{HEAD_BYTES, HEAD_FIELDS, TARGET_BYTES};
 use std::mem::MaybeUninit;
 
+/// What a connection keeps of a head's memory while it waits for the next one; most heads fit.
+const REST_BYTES: usize = 1_024;
+const REST_FIELDS: usize = 16;
+
 /// Why a head is none. Texts are fixed, so that nothing of the request can come back in one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadHead {
@@ -137,6 +141,21 @@ impl Head {
         fields::named_by(self.all(Name::Connection), name)
     }
 
+    /// Whether it asks to switch to WebSocket (RFC 6455 4.1). To switch to anything else is not understood, and an
+    /// `Upgrade` that is not understood may be passed over (RFC 9110 7.8).
+    pub(crate) fn switches(&self) -> bool {
+        let has = |value: &[u8], wanted: &str| {
+            value
+                .split(|byte| *byte == b',')
+                .any(|one| one.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+        };
+        self.method() == "GET"
+            && self.recent
+            && self.framing == Body::None
+            && self.all(Name::Upgrade).any(|value| has(value, "websocket"))
+            && self.all(Name::Connection).any(|value| has(value, "upgrade"))
+    }
+
     /// Reads a head from the front of these bytes; how many it takes, or `None` if more are needed. What was read
     /// before is forgotten.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, BadHead> {
@@ -164,7 +183,7 @@ impl Head {
             (from, to)
         };
         self.method = place(found.method.unwrap_or_default());
-        self.target(place(found.path.unwrap_or_default()))?;
+        let authority = self.target(place(found.path.unwrap_or_default()))?;
         for field in found.headers.iter() {
             let name = Name::of(field.name.as_bytes());
             if let Some(first) = self.first.get_mut(name as usize).filter(|first| **first == 0) {
@@ -173,10 +192,19 @@ impl Head {
             }
             self.fields.push((name, span(bytes, field.name.as_bytes(), field.value)));
         }
-        self.host()?;
+        self.host(authority)?;
         self.framing = self.body()?;
         self.connection();
         Ok(Some(used))
+    }
+
+    /// Lets go of what a long head took, before a wait that may be long.
+    pub(crate) fn rest(&mut self) {
+        self.text.clear();
+        self.text.shrink_to(REST_BYTES);
+        self.fields.clear();
+        self.fields.shrink_to(REST_FIELDS);
+        self.first = [0; NAMES];
     }
 
     fn clear(&mut self, head: &[u8]) {
@@ -187,8 +215,8 @@ impl Head {
         (self.query, self.framing, self.expects) = (None, Body::None, false);
     }
 
-    /// Origin form, absolute form (whose host must be `Host`'s) or `*` (RFC 9112 3.2).
-    fn target(&mut self, place: (u32, u32)) -> Result<(), BadHead> {
+    /// Origin form, absolute form, whose authority it gives, or `*` (RFC 9112 3.2).
+    fn target(&mut self, place: (u32, u32)) -> Result<Option<(u32, u32)>, BadHead> {
         let target = self.part(place);
         if target.len() > TARGET_BYTES {
             return Err(BadHead::TargetTooLong);
@@ -196,23 +224,28 @@ impl Head {
         if target.iter().any(|byte| !(b'!'..=b'~').contains(byte) || *byte == b'#') {
             return Err(Malformed("the request target must be of visible ASCII without a fragment"));
         }
-        let start = match absolute(target) {
-            Some(authority) if !target.starts_with(b"/") => authority.1,
-            _ if target.starts_with(b"/") || target == b"*" => 0,
-            _ if self.method() == "CONNECT" => 0,
-            _ => return Err(Malformed("the request target must begin with a slash")),
-        };
-        let from = place.0 + u32::try_from(start).unwrap_or(0);
+        let authority = absolute(target);
+        if authority.is_none() && !target.starts_with(b"/") && target != b"*" && self.method() != "CONNECT" {
+            return Err(Malformed("the request target must begin with a slash"));
+        }
+        // Below TARGET_BYTES, which fits.
+        let behind = |at: usize| place.0 + u32::try_from(at).unwrap_or(0);
+        let from = authority.map_or(place.0, |(_, end)| behind(end));
+        let authority = authority.map(|(start, end)| (behind(start), behind(end)));
         let mark = memchr::memchr(b'?', self.part((from, place.1)));
         let path_end = mark.map_or(place.1, |mark| from + u32::try_from(mark).unwrap_or(0));
         self.path = (from, path_end);
         self.query = mark.map(|_| (path_end + 1, place.1));
-        Ok(())
+        Ok(authority)
     }
 
     /// Exactly one (HTTP/1.0: at most one), a host with or without a port, and none other than the target's
     /// (RFC 9112 3.2).
-    fn host(&self) -> Result<(), BadHead> {
+    fn host(&self, authority: Option<(u32, u32)>) -> Result<(), BadHead> {
+        let authority = authority.map(|place| self.part(place));
+        if !authority.is_none_or(host_is_valid) {
+            return Err(Malformed("the host of the request target must be a host with or without a port"));
+        }
         let mut hosts = self.all(Name::Host);
         let host = match (hosts.next(), hosts.next()) {
             (Some(host), None) => host,
@@ -223,10 +256,8 @@ impl Head {
         if !host_is_valid(host) {
             return Err(Malformed("the Host header must be a host with or without a port"));
         }
-        let line_end = memchr::memchr(b'\r', &self.text).unwrap_or(0);
-        let line = self.text.get(self.method.1 as usize + 1..line_end).unwrap_or_default();
-        match absolute(line) {
-            Some((authority, _)) if !authority.eq_ignore_ascii_case(host) => {
+        match authority {
+            Some(authority) if !authority.eq_ignore_ascii_case(host) => {
                 Err(Malformed("the Host header must be the host of the request target"))
             }
             _ => Ok(()),
@@ -289,14 +320,13 @@ fn bad(error: httparse::Error) -> BadHead {
     }
 }
 
-/// Authority of a target in absolute form, and where its path begins.
-fn absolute(target: &[u8]) -> Option<(&[u8], usize)> {
+/// Where the authority of a target in absolute form begins, and where its path does.
+fn absolute(target: &[u8]) -> Option<(usize, usize)> {
     let scheme = [b"http://".as_slice(), b"https://"]
         .into_iter()
         .find(|scheme| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))?;
-    let rest = target.get(scheme.len()..)?;
-    let end = rest.iter().position(|byte| *byte == b'/')?;
-    Some((rest.get(..end)?, scheme.len() + end))
+    let end = target.get(scheme.len()..)?.iter().position(|byte| *byte == b'/')?;
+    Some((scheme.len(), scheme.len() + end))
 }
 
 /// RFC 3986 3.2.2 and 3.2.3, without user information: a name or address, or one in brackets, and digits behind a colon.

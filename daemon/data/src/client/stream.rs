@@ -86,6 +86,8 @@ pub(crate) struct Client {
     came: u64,
     allowed: u64,
     reading: Paced,
+    /// It ends with a reset.
+    broken: bool,
 }
 
 impl Client {
@@ -97,7 +99,7 @@ impl Client {
     /// A client of whom something was read before.
     pub(crate) fn resumed(stream: TcpStream, peer: SocketAddr, input: BytesMut, reading: Paced) -> Self {
         let decoder = Decoder::new(Framing::None);
-        Self { peer, stream, input, decoder, expects: false, came: 0, allowed: 0, reading }
+        Self { peer, stream, input, decoder, expects: false, came: 0, allowed: 0, reading, broken: false }
     }
 
     /// The connection, who it is, and what was read of its next request, once there is no present one.
@@ -109,6 +111,11 @@ impl Client {
         self.input.reserve(READ_BYTES);
         // The future keeps nothing between two polls.
         pin!(self.stream.read_buf(&mut self.input)).poll(context)
+    }
+
+    /// Reads what has come, whatever it is: of a tunnel.
+    pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        self.poll_fill(context)
     }
 
     /// What has come and was not used.
@@ -144,6 +151,7 @@ impl Client {
     /// A head was read from the front: what follows is its body.
     pub(crate) fn begin(&mut self, head: &Head) {
         self.decoder = Decoder::new(head.framing.into());
+        self.reading.rest();
         (self.expects, self.came, self.allowed) = (head.expects && !self.decoder.done(), 0, u64::MAX);
     }
 
@@ -170,7 +178,10 @@ impl Client {
                     return Poll::Ready(Some(Err(BodyError::TooLarge)));
                 }
                 Ok(Step::Data(count)) => return Poll::Ready(Some(Ok(count))),
-                Ok(Step::End) => return Poll::Ready(None),
+                Ok(Step::End) => {
+                    self.reading.rest();
+                    return Poll::Ready(None);
+                }
                 Ok(Step::More) => {}
                 Err(_) => return Poll::Ready(Some(Err(BodyError::Malformed))),
             }
@@ -237,9 +248,23 @@ impl Client {
         })
     }
 
+    /// The final answer begins: nobody is told to send any more.
+    pub(crate) fn answering(&mut self) {
+        self.expects = false;
+    }
+
+    /// Makes the end of the connection a reset, for an answer whose end it would else be.
+    pub(crate) fn reset(&mut self) {
+        // On a connection that is gone already it fails, and need not succeed.
+        self.broken = self.stream.set_zero_linger().is_ok();
+    }
+
     /// Ends the writing side, then reads on for a while: closing at once would make the kernel throw away what the
     /// client has not read yet, if it is still sending (RFC 9112 9.6).
     pub(crate) async fn linger(&mut self, lane: &Lane, most: Duration) {
+        if self.broken {
+            return;
+        }
         let mut deadline = lane.deadlines.at(Instant::now() + most);
         std::future::poll_fn(|context| {
             if ready!(Pin::new(&mut self.stream).poll_shutdown(context)).is_err() {

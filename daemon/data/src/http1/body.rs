@@ -24,14 +24,16 @@ enum State {
     UntilClose,
     /// In the digits of a chunk's size; whether there was one.
     Size(u64, bool),
-    /// Between size and line end.
+    /// In blanks behind a size, which an extension may follow.
+    SizeBlank(u64),
     Extension(u64),
     SizeEnd(u64),
     Data(u64),
     DataCr,
     DataLf,
-    /// At the beginning of a trailer line, in one, before its line feed, before the last one.
+    /// At the beginning of a trailer line, in its name, behind that, before its line feed, before the last one.
     Trailer,
+    TrailerName,
     TrailerLine,
     TrailerLf,
     LastLf,
@@ -99,13 +101,16 @@ impl Decoder {
                 let size = size.checked_mul(16).and_then(|size| size.checked_add(digit));
                 State::Size(size.ok_or(Wrong("a chunk that is too large"))?, true)
             }
-            (State::Size(size, true) | State::Extension(size), b'\r') => State::SizeEnd(size),
-            (State::Size(size, true), b';' | b' ' | b'\t') => State::Extension(size),
+            (State::Size(size, true) | State::SizeBlank(size) | State::Extension(size), b'\r') => {
+                State::SizeEnd(size)
+            }
+            (State::Size(size, true) | State::SizeBlank(size), b';') => State::Extension(size),
+            (State::Size(size, true) | State::SizeBlank(size), b' ' | b'\t') => {
+                count(&mut self.extensions)?;
+                State::SizeBlank(size)
+            }
             (State::Extension(size), b'\t' | b' '..=b'~' | 0x80..) => {
-                self.extensions += 1;
-                if self.extensions > ASIDE_BYTES {
-                    return Err(Wrong("chunk extensions that are too long"));
-                }
+                count(&mut self.extensions)?;
                 State::Extension(size)
             }
             (State::SizeEnd(0), b'\n') | (State::TrailerLf, b'\n') => State::Trailer,
@@ -115,11 +120,13 @@ impl Decoder {
             (State::Trailer, b'\r') => State::LastLf,
             (State::LastLf, b'\n') => State::Done,
             (State::TrailerLine, b'\r') => State::TrailerLf,
-            (State::Trailer | State::TrailerLine, b'\t' | b' '..=b'~' | 0x80..) => {
-                self.trailers += 1;
-                if self.trailers > ASIDE_BYTES {
-                    return Err(Wrong("trailers that are too long"));
-                }
+            (State::Trailer | State::TrailerName, _) if is_token(byte) => {
+                count(&mut self.trailers)?;
+                State::TrailerName
+            }
+            (State::TrailerName, b':') => State::TrailerLine,
+            (State::TrailerLine, b'\t' | b' '..=b'~' | 0x80..) => {
+                count(&mut self.trailers)?;
                 State::TrailerLine
             }
             _ => return Err(Wrong("broken chunks")),
@@ -137,6 +144,16 @@ impl Decoder {
             _ => Err(Wrong("cut off")),
         }
     }
+}
+
+/// Of a field's name (RFC 9110 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn count(aside: &mut u32) -> Result<(), Wrong> {
+    *aside += 1;
+    if *aside > ASIDE_BYTES { Err(Wrong("chunk extensions or trailers that are too long")) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -191,6 +208,7 @@ mod tests {
     #[test]
     fn a_broken_or_cut_body_is_no_whole_one() {
         let long = format!("1;{}\r\n", "x".repeat(20_000));
+        let blank = format!("1{}\r\n", " ".repeat(20_000));
         let trailers = format!("0\r\n{}", "T: 1\r\n".repeat(5_000));
         for bytes in [
             "",
@@ -209,6 +227,12 @@ mod tests {
             "0\r\nT: 1\n\r\n",
             "10000000000000000\r\n",
             " 3\r\nabc\r\n",
+            "3 a\r\nabc\r\n0\r\n\r\n",
+            "0\r\nT\r\n\r\n",
+            "0\r\nT : 1\r\n\r\n",
+            "0\r\n: 1\r\n\r\n",
+            "0\r\nT: 1\r\n 2\r\n\r\n",
+            &blank,
             &long,
             &trailers,
         ] {

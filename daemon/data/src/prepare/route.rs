@@ -1,6 +1,6 @@
 //! One API, ready to serve: everything that its requests would else parse or allocate.
 
-use super::server::Targets;
+use super::server::{Server, Targets};
 use crate::policies::addresses::Addresses;
 use crate::policies::compress::Compress;
 use crate::policies::cors::Cors;
@@ -9,6 +9,7 @@ use crate::policies::shed::Gate;
 use crate::policies::transform::{Side, Transform};
 use crate::policies::validate::Validator;
 use crate::retry::Budget;
+use crate::upstream::peer::Peers;
 use gatehouse_corridor::snapshot::{Api, GatewayLimits};
 use gatehouse_corridor::telemetry::RouteStats;
 use matchit::Router;
@@ -42,6 +43,8 @@ pub(crate) struct Route {
     pub(crate) api: Arc<Api>,
     pub(crate) access: Access,
     pub(crate) targets: Targets,
+    /// All servers of its lists, if the API has them probed.
+    pub(crate) probed: Vec<Arc<Server>>,
     pub(crate) methods: FxHashMap<String, Router<Endpoint>>,
     /// Listed headers that pass both ways.
     headers: Vec<String>,
@@ -58,6 +61,13 @@ pub(crate) struct Route {
     pub(crate) stats: Arc<RouteStats>,
 }
 
+/// Routes are told apart by their identity, as the rows that they are made of.
+impl PartialEq for Route {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
 impl Route {
     /// Compiles an API.
     ///
@@ -67,14 +77,20 @@ impl Route {
         api: &Arc<Api>,
         limits: &GatewayLimits,
         stats: Arc<RouteStats>,
+        peers: &Peers,
     ) -> Result<Self, Wrong> {
         let name = api.path();
+        let trust = peers.trust(api.upstream_roots.as_deref()).map_err(at("api_upstream_roots"))?;
+        let mut probed = Vec::new();
         let mut methods: FxHashMap<String, Router<Endpoint>> = FxHashMap::default();
         for endpoint in &api.endpoints {
             let targets = (!endpoint.servers.is_empty())
-                .then(|| Targets::compile(&api.balance, &endpoint.servers, 0))
+                .then(|| Targets::compile(&api.balance, &endpoint.servers, 0, &trust))
                 .transpose()
                 .map_err(at("endpoint_servers"))?;
+            if let Some(targets) = targets.as_ref().filter(|_| api.health_check.is_some()) {
+                probed.extend(targets.servers.iter().cloned());
+            }
             let validator = endpoint.validation.as_ref().map(Validator::compile).transpose();
             let ready = Endpoint {
                 targets,
@@ -87,6 +103,10 @@ impl Route {
                 detail: format!("{} {}: {error}", endpoint.method, endpoint.uri),
             })?;
         }
+        let targets = Targets::compile(&api.balance, &api.servers, 0, &trust).map_err(at("api_servers"))?;
+        if api.health_check.is_some() {
+            probed.extend(targets.servers.iter().cloned());
+        }
         let transform = |rules: &Option<Arc<serde_json::Value>>, side| {
             rules.as_ref().map(|rules| Transform::compile(rules, side)).transpose()
         };
@@ -96,7 +116,8 @@ impl Route {
                 (false, false, true) => Access::Anonymous,
                 (false, true, _) => Access::Known,
             },
-            targets: Targets::compile(&api.balance, &api.servers, 0).map_err(at("api_servers"))?,
+            targets,
+            probed,
             methods,
             headers: api.allowed_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
             addresses: Addresses::api(&api.addresses).map_err(at("api_ip_whitelist"))?,
@@ -112,6 +133,11 @@ impl Route {
             name,
             api: Arc::clone(api),
         })
+    }
+
+    /// Goes on where the same API stood before a change.
+    pub(crate) fn follow(&self, before: &Self) {
+        self.targets.follow(&before.targets, !before.probed.is_empty() && !self.probed.is_empty());
     }
 
     /// Whether the API lists any header.

@@ -2,6 +2,7 @@
 
 use crate::balance::Balancer;
 use crate::breaker::Circuit;
+use crate::upstream::peer::{Peer, Trust};
 use gatehouse_corridor::snapshot::api::Balance;
 use http::header::HeaderValue;
 use std::sync::Arc;
@@ -14,8 +15,8 @@ pub(crate) struct Server {
     pub(crate) authority: Arc<str>,
     /// The `Host` sent.
     pub(crate) host: String,
-    /// Speaks TLS.
-    pub(crate) tls: bool,
+    /// Whom connections are with.
+    pub(crate) peer: Arc<Peer>,
     /// Path put before the request's, without a slash at its end.
     pub(crate) prefix: String,
     pub(crate) circuit: Circuit,
@@ -24,8 +25,15 @@ pub(crate) struct Server {
     pub(crate) sick: AtomicBool,
 }
 
+impl Server {
+    /// Whether a probe of one tells of the other.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.peer, &other.peer) && self.prefix == other.prefix && self.host == other.host
+    }
+}
+
 /// Parses `http(s)://host[:port][/prefix]`.
-pub(crate) fn server(text: &str) -> Result<Server, String> {
+pub(crate) fn server(text: &str, trust: &Trust<'_>) -> Result<Server, String> {
     let uri: http::Uri = text.parse().map_err(|_| format!("{text:?}: expected http://HOST:PORT"))?;
     let tls = match uri.scheme_str() {
         Some("http") => false,
@@ -40,13 +48,14 @@ pub(crate) fn server(text: &str) -> Result<Server, String> {
     }
     let usual = if tls { 443 } else { 80 };
     let port = authority.port_u16().unwrap_or(usual);
+    let peer = trust.peer(host, port, tls).map_err(|wrong| format!("{text:?}: {wrong}"))?;
     let prefix = uri.path().trim_end_matches('/').to_owned();
     let authority = format!("{host}:{port}");
     HeaderValue::from_str(&authority).map_err(|_| format!("{text:?}: expected a plain host"))?;
     // Virtual hosts of TLS rarely know themselves with the usual port.
     let host = if tls && port == usual { host.to_owned() } else { authority.clone() };
     let (circuit, in_flight, sick) = Default::default();
-    Ok(Server { authority: authority.into(), host, tls, prefix, circuit, in_flight, sick })
+    Ok(Server { authority: authority.into(), host, peer, prefix, circuit, in_flight, sick })
 }
 
 /// Servers, and how one of them is chosen.
@@ -61,10 +70,25 @@ impl Targets {
     ///
     /// # Errors
     /// What a server's address or the way of choosing is not.
-    pub(crate) fn compile(balance: &Balance, texts: &[String], first: usize) -> Result<Self, String> {
+    pub(crate) fn compile(
+        balance: &Balance,
+        texts: &[String],
+        first: usize,
+        trust: &Trust<'_>,
+    ) -> Result<Self, String> {
         let balancer = Balancer::compile(balance, texts, first)?;
-        let servers = texts.iter().map(|text| server(text).map(Arc::new)).collect::<Result<_, _>>()?;
+        let servers = texts.iter().map(|text| server(text, trust).map(Arc::new)).collect::<Result<_, _>>()?;
         Ok(Self { servers, balancer })
+    }
+
+    /// Goes on where a list before stood: whose turn it is, and what probes found of servers that both have.
+    pub(crate) fn follow(&self, before: &Self, probed: bool) {
+        self.balancer.follow(&before.balancer);
+        for server in self.servers.iter().filter(|_| probed) {
+            let known = before.servers.iter().find(|known| known.same(server));
+            let sick = known.is_some_and(|known| known.sick.load(Ordering::Relaxed));
+            server.sick.store(sick, Ordering::Relaxed);
+        }
     }
 }
 
@@ -88,9 +112,12 @@ impl Drop for Busy {
 #[cfg(test)]
 mod tests {
     use super::server;
+    use crate::upstream::peer::Peers;
 
     #[test]
     fn addresses() {
+        let peers = Peers::default();
+        let trust = peers.trust(None).unwrap();
         for (text, authority, host, prefix, tls) in [
             ("http://a", "a:80", "a:80", "", false),
             ("http://a:8080/x/", "a:8080", "a:8080", "/x", false),
@@ -98,14 +125,14 @@ mod tests {
             ("https://a/x", "a:443", "a", "/x", true),
             ("https://a:8443", "a:8443", "a:8443", "", true),
         ] {
-            let found = server(text).unwrap();
+            let found = server(text, &trust).unwrap();
             assert_eq!(
-                (&*found.authority, &*found.host, &*found.prefix, found.tls),
+                (&*found.authority, &*found.host, &*found.prefix, found.peer.tls.is_some()),
                 (authority, host, prefix, tls)
             );
         }
         for bad in ["ftp://a", "a:80", "http://u:p@a", "http://a?x", "", "http://"] {
-            assert!(server(bad).is_err(), "{bad}");
+            assert!(server(bad, &trust).is_err(), "{bad}");
         }
     }
 }

@@ -74,6 +74,10 @@ pub(crate) async fn forward<'a>(
                 record.access.timeouts = record.access.timeouts.saturating_add(1);
                 (Attempt::TimedOut, Failure::Timeout)
             }
+            Err(Error::Crowded) => {
+                ended(&chosen, Outcome::Unknown, call);
+                return Err(Failure::Crowded);
+            }
             Err(Error::Unreachable) => (Attempt::Broken, Failure::Connect),
             Err(Error::Broken) => (Attempt::Broken, Failure::Upstream),
         };

@@ -1,7 +1,7 @@
 //! The appliance's own surface: an actix-web service of this worker, fed with requests that the column let through.
 
+use crate::call::{Call, Placed};
 use crate::client::answer::{Answer, Content, Cut};
-use crate::client::head::Head;
 use crate::client::stream::{BodyError, Client};
 use crate::failure::Failure;
 use crate::lane::Lane;
@@ -17,6 +17,7 @@ use bytes::{Buf as _, Bytes};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream;
 use gatehouse_corridor::telemetry::Telemetry;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,11 +102,12 @@ impl Own {
 }
 
 /// Asks the service, while the request's body flows in.
-pub(crate) async fn call(head: &Head, client: &mut Client, lane: &Lane) -> Result<Answer, Failure> {
+pub(crate) async fn call(call: &Call<'_, Placed>, client: &mut Client) -> Result<Answer, Failure> {
+    let lane = call.lane;
     let busy = Busy::new(&lane.telemetry);
     let (pieces, mut taken) = mpsc::channel::<Result<Bytes, actix_http::error::PayloadError>>(PIECES);
     let payload: BoxedPayloadStream = Box::pin(stream::poll_fn(move |context| taken.poll_recv(context)));
-    let request = request(head, client, payload)?;
+    let request = request(call, client.peer.port(), payload)?;
     let mut called = (lane.local)(request);
     let mut pieces = (!client.body_done()).then(|| tokio_util::sync::PollSender::new(pieces));
     let response = std::future::poll_fn(|context| {
@@ -158,7 +160,8 @@ fn feed(
     Poll::Pending
 }
 
-fn request(head: &Head, client: &Client, payload: BoxedPayloadStream) -> Result<Request, Failure> {
+fn request(call: &Call<'_, Placed>, port: u16, payload: BoxedPayloadStream) -> Result<Request, Failure> {
+    let head = call.head;
     let bad = |_| Failure::BadPath;
     let (mut request, _) = Request::new().replace_payload(Payload::from(payload));
     let parts = request.head_mut();
@@ -169,7 +172,8 @@ fn request(head: &Head, client: &Client, payload: BoxedPayloadStream) -> Result<
     };
     parts.uri = target;
     parts.version = if head.recent { Version::HTTP_11 } else { Version::HTTP_10 };
-    parts.peer_addr = Some(client.peer);
+    // The client itself, if a trusted proxy speaks for it.
+    parts.peer_addr = Some(SocketAddr::new(call.stage.client, port));
     for (_, name, value) in head.fields() {
         let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) else {
             continue;

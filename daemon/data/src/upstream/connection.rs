@@ -1,17 +1,18 @@
 //! A connection to an upstream, driven by whoever asks over it.
 
 use super::head::{self, Head};
+use super::stream::Stream;
 use super::upload::Upload;
 use crate::client::stream::{BodyError, Client};
 use crate::http1::body::{Decoder, Step};
 use crate::http1::{Wrong, ends};
+use crate::pool::Ticket;
 use bytes::{Buf as _, BytesMut};
 use std::future::Future as _;
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Bytes read at once: small enough to stay in the processor's cache.
 const READ_BYTES: usize = 16_384;
@@ -33,12 +34,11 @@ pub(crate) enum Broken {
 /// A connection that is free or in use.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) authority: Arc<str>,
     /// It has carried an answer before.
     pub(crate) reused: bool,
     /// Of the present answer.
     pub(crate) head: Head,
-    stream: TcpStream,
+    stream: Stream,
     bytes: BytesMut,
     /// Some byte of the present answer has come.
     answered: bool,
@@ -46,24 +46,31 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(authority: Arc<str>, stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         let bytes = BytesMut::with_capacity(READ_BYTES);
-        Self { authority, reused: false, head: Head::default(), stream, bytes, answered: false, interim: 0 }
+        Self { reused: false, head: Head::default(), stream, bytes, answered: false, interim: 0 }
     }
 
     /// Ready for the next request; `false` if it has closed or has spoken unasked.
     pub(crate) fn again(&mut self) -> bool {
         (self.reused, self.answered, self.interim) = (true, false, 0);
-        let mut context = Context::from_waker(Waker::noop());
-        self.bytes.is_empty()
-            && match self.stream.poll_read_ready(&mut context) {
-                Poll::Pending => true,
-                // Perhaps of the last read, which may have taken all there was.
-                Poll::Ready(_) => {
-                    let tried = self.stream.try_read(&mut [0]);
-                    tried.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
-                }
-            }
+        self.bytes.is_empty() && self.stream.quiet()
+    }
+
+    /// The address of the other side.
+    pub(crate) fn address(&self) -> IpAddr {
+        self.stream.address
+    }
+
+    /// Which counts it.
+    pub(crate) fn ticket(&self) -> &Ticket {
+        &self.stream.ticket
+    }
+
+    /// For a tunnel, after a head with status 101: the stream, which counts as a connection until it is dropped, and
+    /// what came behind the head.
+    pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
+        (self.stream, self.bytes)
     }
 
     /// Nothing came behind the answer.
@@ -74,6 +81,12 @@ impl Connection {
     /// Some byte of the answer has come, so that the request was taken.
     pub(crate) fn answered(&self) -> bool {
         self.answered
+    }
+
+    /// Sends a request that has no body and nobody waits for.
+    pub(crate) async fn send(&mut self, head: &[u8]) -> std::io::Result<()> {
+        self.stream.write_all(head).await?;
+        self.stream.flush().await
     }
 
     /// Sends.
@@ -94,22 +107,29 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
-    /// Reads the head of the answer; interim ones are skipped.
-    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+    /// Reads the head of the answer; interim ones are skipped. A switch of protocols (101) is an answer if the request
+    /// asked for one.
+    pub(crate) fn poll_head(
+        &mut self,
+        expect_upgrade: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>> {
         // On entry it was looked at before, unless there is nothing.
         let mut look = false;
         loop {
             if look && let Some(used) = self.head.read(&self.bytes)? {
                 match self.head.status {
-                    101 => {
+                    101 if !expect_upgrade => {
                         return Poll::Ready(Err(Wrong("a switch of protocols that nobody asked for").into()));
                     }
-                    100..200 if self.interim < INTERIM => {
+                    100..=100 | 102..200 if self.interim < INTERIM => {
                         self.bytes.advance(used);
                         self.interim += 1;
                         continue;
                     }
-                    100..200 => return Poll::Ready(Err(Wrong("too many interim answers").into())),
+                    100..=100 | 102..200 => {
+                        return Poll::Ready(Err(Wrong("too many interim answers").into()));
+                    }
                     _ => {
                         self.bytes.advance(used);
                         return Poll::Ready(Ok(()));
@@ -163,15 +183,21 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stream::Wire;
     use super::super::upload::{Source, Upload};
     use super::*;
     use crate::client::stream::tests::{pair, run};
     use std::future::poll_fn;
     use std::io::{Read as _, Write as _};
+    use tokio::net::TcpStream;
 
     /// Status and content, or the error, of an upstream that sends these pieces and closes; and whether the connection
     /// could be used again.
-    fn ask(pieces: &'static [&'static str], to_head: bool) -> (Result<(u16, String), String>, bool) {
+    fn ask(
+        pieces: &'static [&'static str],
+        to_head: bool,
+        upgrade: bool,
+    ) -> (Result<(u16, String), String>, bool) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let served = std::thread::spawn(move || {
@@ -184,12 +210,13 @@ mod tests {
         });
         let asked = run(async {
             let stream = TcpStream::connect(address).await.unwrap();
-            let mut connection = Connection::new("x".into(), stream);
+            let mut connection =
+                Connection::new(Stream::new(Wire::Plain(stream), address.ip(), Ticket::free()));
             let mut upload = Upload::new(b"head".to_vec(), Source::Done);
             let (mut client, _other) = pair().await;
             poll_fn(|context| connection.poll_upload(&mut upload, &mut client, context)).await.unwrap();
             let answer = async {
-                poll_fn(|context| connection.poll_head(context)).await?;
+                poll_fn(|context| connection.poll_head(upgrade, context)).await?;
                 let framing = connection.head.framing(to_head);
                 let (mut decoder, mut content) = (Decoder::new(framing), Vec::new());
                 while let Some(count) = poll_fn(|context| connection.poll_body(&mut decoder, context)).await {
@@ -237,7 +264,7 @@ mod tests {
             (&["HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na"], false, 200, "a", false),
         ] {
             let pieces: &'static [&'static str] = pieces;
-            assert_eq!(ask(pieces, to_head), (Ok((status, content.to_owned())), again), "{pieces:?}");
+            assert_eq!(ask(pieces, to_head, false), (Ok((status, content.to_owned())), again), "{pieces:?}");
         }
     }
 
@@ -262,7 +289,34 @@ mod tests {
             ),
         ] {
             let pieces: &'static [&'static str] = pieces;
-            assert_eq!(ask(pieces, false), (Err(error.to_owned()), false), "{pieces:?}");
+            assert_eq!(ask(pieces, false, false), (Err(error.to_owned()), false), "{pieces:?}");
         }
+    }
+
+    #[test]
+    fn a_switch_of_protocols_that_was_asked_for_gives_the_stream_and_what_came_behind_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"HTTP/1.1 103 E\r\n\r\nHTTP/1.1 101 S\r\nUpgrade: x\r\n\r\nfirst").unwrap();
+            let mut sent = [0; 4];
+            stream.read_exact(&mut sent).unwrap();
+            stream.write_all(&sent).unwrap();
+        });
+        run(async {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let stream = Stream::new(Wire::Plain(stream), address.ip(), Ticket::free());
+            let mut connection = Connection::new(stream);
+            poll_fn(|context| connection.poll_head(true, context)).await.unwrap();
+            assert_eq!(connection.head.status, 101);
+            let (mut stream, mut bytes) = connection.into_parts();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"then").await.unwrap();
+            while bytes.len() < 9 {
+                stream.read_buf(&mut bytes).await.unwrap();
+            }
+            assert_eq!(&bytes[..], b"firstthen");
+        });
+        served.join().unwrap();
     }
 }

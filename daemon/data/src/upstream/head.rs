@@ -102,6 +102,8 @@ impl Head {
         if self.chunked && (self.length.is_some() || !recent) {
             return Err(Wrong("a length and chunks, or chunks in HTTP/1.0"));
         }
+        // Such an answer has no body (RFC 9110 15.3.5), but one who says so may send it, and late.
+        self.keeps &= self.status != 204 || !(self.chunked || self.length.is_some_and(|length| length > 0));
         Ok(Some(used))
     }
 }
@@ -124,7 +126,9 @@ mod tests {
             ("200 OK\r\nContent-Length: 5", true, Framing::None, true),
             ("200 OK\r\nTransfer-Encoding: Chunked", false, Framing::Chunked, true),
             ("200 OK\r\nTransfer-Encoding: chunked", true, Framing::None, true),
-            ("204 No\r\nContent-Length: 5", false, Framing::None, true),
+            ("204 No\r\nContent-Length: 5", false, Framing::None, false),
+            ("204 No\r\nContent-Length: 0", false, Framing::None, true),
+            ("204 No\r\nTransfer-Encoding: chunked", false, Framing::None, false),
             ("304 No\r\nTransfer-Encoding: chunked", false, Framing::None, true),
             ("200 OK\r\nConnection: x-a, CLOSE", false, Framing::UntilClose, false),
             ("200 \r\nX: ", false, Framing::UntilClose, true),

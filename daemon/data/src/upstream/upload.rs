@@ -5,7 +5,7 @@ use crate::client::stream::{BodyError, Client};
 use bytes::Bytes;
 use std::io::Write as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
 /// Bytes gathered before they are written.
@@ -35,6 +35,12 @@ pub(crate) struct Upload {
     first: Source,
     /// The upstream takes no more.
     refused: bool,
+    /// It takes nothing at the moment, although there is something.
+    blocked: bool,
+    /// Nothing lies in between: TLS keeps what the socket did not take.
+    flushed: bool,
+    /// Bytes that have left, of all attempts.
+    moved: u64,
 }
 
 impl Upload {
@@ -49,6 +55,9 @@ impl Upload {
             first: source.clone(),
             source,
             refused: false,
+            blocked: false,
+            flushed: false,
+            moved: 0,
         }
     }
 
@@ -64,7 +73,17 @@ impl Upload {
 
     /// All of it has left.
     pub(crate) fn complete(&self) -> bool {
-        self.source == Source::Done && self.sent == self.bytes.len() && !self.refused
+        self.source == Source::Done && self.sent == self.bytes.len() && self.flushed && !self.refused
+    }
+
+    /// There is something to send that the upstream does not take.
+    pub(crate) fn blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Bytes that have left, of all attempts.
+    pub(crate) fn moved(&self) -> u64 {
+        self.moved
     }
 
     /// Begins anew with a head for another connection. The caller has seen that it may: nothing was sent, or it is
@@ -78,6 +97,7 @@ impl Upload {
             head.extend_from_slice(self.bytes.get(self.head..).unwrap_or_default());
         }
         (self.head, self.sent, self.begun, self.refused) = (length, 0, false, false);
+        (self.blocked, self.flushed) = (false, false);
         std::mem::replace(&mut self.bytes, head)
     }
 
@@ -101,18 +121,11 @@ impl Upload {
     ) -> Poll<Result<(), BodyError>> {
         loop {
             let waits = self.gather(client, context)?;
-            while let Some(rest) =
-                self.bytes.get(self.sent..).filter(|rest| !rest.is_empty() && !self.refused)
-            {
-                match Pin::new(&mut *stream).poll_write(context, rest) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(count)) if count > 0 => {
-                        self.sent += count;
-                        self.begun = true;
-                    }
-                    Poll::Ready(_) => self.refused = true,
-                }
+            if self.write(stream, context).is_pending() {
+                self.blocked = true;
+                return Poll::Pending;
             }
+            self.blocked = false;
             if self.refused || self.source == Source::Done {
                 return Poll::Ready(Ok(()));
             }
@@ -120,6 +133,27 @@ impl Upload {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Writes all that was gathered, unless the upstream takes no more.
+    fn write(&mut self, stream: &mut (impl AsyncWrite + Unpin), context: &mut Context<'_>) -> Poll<()> {
+        while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty() && !self.refused) {
+            match ready!(Pin::new(&mut *stream).poll_write(context, rest)) {
+                Ok(count) if count > 0 => {
+                    self.sent += count;
+                    self.moved += count as u64;
+                    (self.begun, self.flushed) = (true, false);
+                }
+                _ => self.refused = true,
+            }
+        }
+        if !self.flushed && !self.refused {
+            match ready!(Pin::new(stream).poll_flush(context)) {
+                Ok(()) => self.flushed = true,
+                Err(_) => self.refused = true,
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Takes of the body what has come; whether more is waited for.
@@ -240,6 +274,57 @@ mod tests {
             let mut sent = Vec::new();
             poll_fn(|context| upload.poll(&mut sent, &mut client, context)).await.unwrap();
             assert_eq!((sent.as_slice(), upload.complete()), (b"head;abc".as_slice(), true));
+        });
+    }
+
+    /// Takes so many bytes at once, so often, and counts the writes.
+    struct Slow {
+        writes: Vec<usize>,
+        takes: usize,
+        left: usize,
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            if self.left == 0 {
+                return Poll::Pending;
+            }
+            self.left -= 1;
+            let taken = bytes.len().min(self.takes);
+            self.writes.push(taken);
+            Poll::Ready(Ok(taken))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn head_and_first_piece_leave_in_one_write_and_a_full_upstream_is_told() {
+        run(async {
+            let (mut client, mut other) = pair().await;
+            let mut head = Head::default();
+            head.read(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n").unwrap();
+            for (takes, left, writes, blocked) in [(99, 9, &[8][..], false), (2, 3, &[2, 2, 2], true)] {
+                other.write_all(b"abc").await.unwrap();
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                client.begin(&head);
+                let mut upload = Upload::new(b"head;".to_vec(), Source::Client { chunked: false });
+                let mut slow = Slow { writes: Vec::new(), takes, left };
+                let done = poll_fn(|context| Poll::Ready(upload.poll(&mut slow, &mut client, context))).await;
+                assert_eq!((done.is_pending(), upload.blocked()), (blocked, blocked));
+                assert_eq!((&slow.writes[..], upload.moved()), (writes, writes.iter().sum::<usize>() as u64));
+                assert_eq!(upload.complete(), !blocked);
+            }
         });
     }
 }

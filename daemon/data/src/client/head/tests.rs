@@ -109,6 +109,14 @@ fn hosts_and_targets() {
     {
         assert!(read(&format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).is_err(), "{target}");
     }
+    for bad in [
+        "\r\nGET http://other/ HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET http://a?b/c HTTP/1.0\r\n\r\n",
+        "GET http://u@h/ HTTP/1.0\r\n\r\n",
+    ] {
+        assert!(read(bad).is_err(), "{bad:?}");
+    }
+    assert!(read("\r\nGET http://h/ HTTP/1.1\r\nHost: h\r\n\r\n").is_ok());
     assert!(read("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n").is_ok());
     assert!(
         read("CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n").is_ok(),
@@ -128,6 +136,19 @@ fn bounds() {
     assert_eq!(read("GET / HTTP/2.0\r\nHost: h\r\n\r\n").err(), Some(BadHead::Version));
     assert!(read("GET / HTTP/1.1\nHost: h\n\n").is_err());
     assert!(read("\nGET / HTTP/1.1\r\nHost: h\r\n\r\n").is_err());
+}
+
+#[test]
+fn a_long_head_is_not_kept() {
+    let mut head = Head::default();
+    let text =
+        format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", format!("X: {}\r\n", "x".repeat(600)).repeat(90));
+    head.read(text.as_bytes()).unwrap().unwrap();
+    assert!(head.text.capacity() > 50_000);
+    head.rest();
+    assert!(head.text.capacity() <= 2 * REST_BYTES && head.fields.capacity() <= 2 * REST_FIELDS);
+    head.read(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap().unwrap();
+    assert_eq!((head.path(), head.get_text(Name::Host)), ("/", Some("h")));
 }
 
 proptest! {
