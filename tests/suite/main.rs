@@ -24,6 +24,7 @@ mod phases;
 mod raw;
 mod records;
 mod registry;
+mod restart;
 mod runbooks;
 mod settings;
 mod shop;

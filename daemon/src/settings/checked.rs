@@ -85,6 +85,8 @@ pub(crate) struct Settings {
     pub(crate) dns_servers: Vec<SocketAddr>,
     pub(crate) hosts_file: PathBuf,
     pub(crate) drain: Duration,
+    /// Zero: as `drain`.
+    pub(crate) handover_drain: Duration,
     pub(crate) clients: ClientLimits,
     pub(crate) gateway: GatewayLimits,
     pub(crate) store_backend: String,
@@ -116,6 +118,7 @@ impl Settings {
             ("argon2", self.argon2 != new.argon2),
             ("hash_threads", self.hash_threads != new.hash_threads),
             ("drain_secs", self.drain != new.drain),
+            ("handover_drain_secs", self.handover_drain != new.handover_drain),
             ("client_*, proxy_protocol", self.clients != new.clients),
             ("store_backend", self.store_backend != new.store_backend),
             ("encryption_key", other(&self.encryption_key, &new.encryption_key)),
@@ -176,6 +179,11 @@ impl Reader<'_> {
         value
     }
 
+    /// Seconds, a day at most.
+    pub(super) fn seconds(&mut self, name: &str) -> std::time::Duration {
+        std::time::Duration::from_secs(self.number(name, 0, 86_400))
+    }
+
     pub(super) fn flag(&mut self, name: &str) -> bool {
         match self.text(name).trim().to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
@@ -227,6 +235,13 @@ impl Reader<'_> {
     }
 }
 
+fn listen(r: &mut Reader<'_>) -> SocketAddr {
+    r.text("listen").parse().unwrap_or_else(|_| {
+        r.problem("listen", "expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080");
+        SocketAddr::from(([127, 0, 0, 1], 0))
+    })
+}
+
 /// Types and checks the merged settings.
 ///
 /// # Errors
@@ -235,10 +250,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
     let mut r = Reader { merged, problems: Vec::new() };
     let data_dir = PathBuf::from(r.text("data_dir"));
     let log_dir = r.optional("log_dir").map_or_else(|| data_dir.join("logs"), PathBuf::from);
-    let listen = r.text("listen").parse().unwrap_or_else(|_| {
-        r.problem("listen", "expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080");
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    });
+    let listen = listen(&mut r);
     let tls_in_front = r.flag("tls_in_front");
     let settings = Settings {
         listen,
@@ -294,7 +306,8 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         localhost_bypass: r.optional("localhost_bypass").map(|_| r.flag("localhost_bypass")),
         dns_servers: r.dns_servers(),
         hosts_file: PathBuf::from(r.text("hosts_file")),
-        drain: Duration::from_secs(r.number("drain_secs", 0, 86_400)),
+        drain: r.seconds("drain_secs"),
+        handover_drain: r.seconds("handover_drain_secs"),
         clients: r.clients(),
         gateway: r.gateway(),
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
