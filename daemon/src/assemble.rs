@@ -15,6 +15,7 @@ use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_data::{ClientLimits, DataPlane, Pace, Workers};
+use gatehouse_engine::{Docker, Probe};
 use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
@@ -262,6 +263,7 @@ fn control_config(
         shutdown: shutdown.clone(),
         check: DataPlane::check,
         telemetry: Arc::clone(telemetry),
+        engine: settings.docker_host.as_deref().map(|host| Arc::new(Probe::new(Arc::new(Docker::at(host))))),
         clock,
     };
     Ok((config, made))

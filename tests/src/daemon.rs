@@ -70,6 +70,7 @@ impl Daemon {
             .env("GATEHOUSE_RUNTIME_DIR", data.join("run"))
             .env("GATEHOUSE_LISTEN", format!("127.0.0.1:{port}"))
             .env("GATEHOUSE_LOGIN_RATE_DISABLED", "true")
+            .env("GATEHOUSE_DOCKER_HOST", "none")
             .env("GATEHOUSE_ARGON2_MEMORY_KIB", "8192")
             .env("GATEHOUSE_ARGON2_ITERATIONS", "1")
             .env("BOOTSTRAP_ADMIN_PASSWORD", PASSWORD)

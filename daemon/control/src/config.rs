@@ -6,6 +6,7 @@ use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use gatehouse_corridor::telemetry::Telemetry;
+use gatehouse_engine::Probe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -93,6 +94,8 @@ pub struct ControlConfig {
     pub check: fn(&Snapshot, &Snapshot) -> Vec<Problem>,
     /// The data plane's counters, for the status page.
     pub telemetry: Arc<Telemetry>,
+    /// The container engine; `None` if the settings name none.
+    pub engine: Option<Arc<Probe>>,
     /// Time.
     pub clock: Clock,
 }

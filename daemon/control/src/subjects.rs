@@ -4,6 +4,7 @@ pub(crate) mod addresses;
 pub(crate) mod apis;
 pub(crate) mod backups;
 pub(crate) mod bootstrap;
+pub(crate) mod engine;
 pub(crate) mod entities;
 pub(crate) mod passwords;
 pub(crate) mod restoring;

@@ -54,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) client_head: Duration,
     pub(crate) client_stall: Duration,
     pub(crate) client_least_bytes: u64,
+    pub(crate) docker_host: Option<String>,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
 }
@@ -158,6 +159,14 @@ impl Reader<'_> {
         })
     }
 
+    fn engine(&mut self) -> Option<String> {
+        let host = self.optional("docker_host").filter(|host| host.trim() != "none")?;
+        if let Err(why) = gatehouse_engine::Docker::check(&host) {
+            self.problem("docker_host", why);
+        }
+        Some(host)
+    }
+
     fn key(&mut self, name: &str) -> Option<Secret<String>> {
         let text = self.optional(name)?;
         if let Some(why) = secrets::weakness(&text) {
@@ -232,6 +241,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         client_head: Duration::from_secs(r.number("client_head_secs", 1, 3_600)),
         client_stall: Duration::from_secs(r.number("client_stall_secs", 1, 3_600)),
         client_least_bytes: r.number("client_least_bytes", 1, 1 << 30),
+        docker_host: r.engine(),
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
         data_dir,
         file,
@@ -310,6 +320,19 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_can_be_declined() {
+        for (given, expected) in [
+            ("", Some("unix:///var/run/docker.sock")),
+            ("none", None),
+            ("tcp://docker-socket-proxy:2375", Some("tcp://docker-socket-proxy:2375")),
+        ] {
+            let environment = [("DOCKER_HOST".to_owned(), given.to_owned())].into();
+            let (merged, file) = merge(&Inputs { environment, ..Inputs::default() }).ok().unwrap();
+            assert_eq!(check(&merged, file).ok().unwrap().docker_host.as_deref(), expected, "{given}");
+        }
+    }
+
+    #[test]
     fn each_problem_names_its_setting_and_no_secret() {
         let long = "0123456789abcdefghijklmnopqrstuvwxyz";
         for (environment, name) in [
@@ -318,6 +341,7 @@ mod tests {
             (vec![("JWT_SECRET_KEY", "tooshort1")], "signing_key"),
             (vec![("JWT_SECRET_KEY", long), ("MEM_ENCRYPTION_KEY", long)], "encryption_key"),
             (vec![("DOORMAN_ADMIN_PASSWORD", "tiny")], "admin_password"),
+            (vec![("DOCKER_HOST", "docker.sock")], "docker_host"),
             (vec![("ENV", "production")], "tls_in_front"),
             (vec![("ENV", "Prod")], "tls_in_front"),
             (

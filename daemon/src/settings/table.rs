@@ -136,6 +136,8 @@ settings! {
         => "Period in which a client must send or take `client_least_bytes`, or all there is, seconds.";
     client_least_bytes "4096" => "Least bytes of a body or an answer in each such period.";
     drain_secs "30" => "Longest time requests in flight may take at shutdown, seconds.";
+    docker_host "unix:///var/run/docker.sock" [same("DOCKER_HOST")]
+        => "Address of the container engine: unix:///PATH or tcp://HOST:PORT; `none` uses none.";
     store_backend "sled" => "sled, or memory (nothing survives a restart).";
 }
 
