@@ -34,6 +34,12 @@ pub fn console() -> PathBuf {
     built("gatehouse")
 }
 
+/// Path of the workspace's server under test.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    built("gatehouse-workspace")
+}
+
 fn built(name: &str) -> PathBuf {
     let mut folder = std::env::current_exe().unwrap_or_default();
     // target/debug/deps/suite-… to target/debug
