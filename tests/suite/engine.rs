@@ -52,7 +52,11 @@ fn a_socket_that_hangs_delays_neither_the_start_nor_health_for_long() {
     assert_eq!(docker(&daemon)["docker"]["status"], "unavailable");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     let item = item(&daemon);
-    assert_eq!((&item["code"], &item["severity"]), (&json!("ENGINE-UNAVAILABLE"), &json!("warning")), "{item}");
+    assert_eq!(
+        (&item["code"], &item["severity"]),
+        (&json!("ENGINE-UNAVAILABLE"), &json!("warning")),
+        "{item}"
+    );
     assert_eq!(item["summary"], "no answer within 2000 ms");
 }
 
@@ -83,7 +87,7 @@ fn rustix_is_root() -> bool {
 
 #[test]
 fn a_wrong_address_is_refused_at_the_start() {
-    let ended = command().env("DOCKER_HOST", "ssh://root@h").arg("--print-config").output().unwrap();
+    let ended = command().env("DOCKER_HOST", "ssh://root@h").arg("--check").output().unwrap();
     let told = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(told.contains("docker_host"), "{told}");
     assert_eq!(ended.status.code(), Some(78), "{told}");
@@ -106,7 +110,9 @@ impl Dockerd {
             .spawn();
         match started {
             Ok(child) => Self(child),
-            Err(error) => panic!("dockerd CANNOT BE HAD: {error}. packaging/setup.sh installs docker.io; without it nothing here is shown."),
+            Err(error) => panic!(
+                "dockerd CANNOT BE HAD: {error}. packaging/setup.sh installs docker.io; without it nothing here is shown."
+            ),
         }
     }
 
@@ -140,7 +146,11 @@ fn a_real_dockerd_is_seen_to_come_and_to_go() {
     .unwrap();
     let (_data, daemon) = starting(&host);
     let seen = docker(&daemon);
-    assert_eq!((&seen["status"], &seen["docker"]["status"]), (&json!("healthy"), &json!("healthy")), "{seen}");
+    assert_eq!(
+        (&seen["status"], &seen["docker"]["status"]),
+        (&json!("healthy"), &json!("healthy")),
+        "{seen}"
+    );
     assert!(seen["docker"]["response_time_ms"].as_f64().unwrap() > 0.0, "{seen}");
     assert!(seen["docker"]["version"].as_str().unwrap().starts_with(|c: char| c.is_ascii_digit()), "{seen}");
     let well = item(&daemon);

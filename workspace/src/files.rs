@@ -134,8 +134,7 @@ fn parts(real: &Path) -> Vec<&std::ffi::OsStr> {
 /// What git takes for its configuration: whoever writes it names programs for git to run.
 pub(crate) fn is_configuration(real: &Path) -> bool {
     let parts = parts(real);
-    parts.first().is_some_and(|first| *first == ".home" || *first == ".ssh")
-        || parts.iter().any(|part| *part == ".git")
+    parts.first().is_some_and(|first| *first == ".ssh") || parts.iter().any(|part| *part == ".git")
 }
 
 /// The workspace's key, where an older installation left it.
@@ -219,14 +218,7 @@ mod tests {
         std::fs::create_dir_all(root.path().join("repo/.git")).unwrap();
         std::fs::create_dir_all(root.path().join(".ssh")).unwrap();
         std::os::unix::fs::symlink("repo/.git", root.path().join("plain")).unwrap();
-        for path in [
-            "repo/.git/config",
-            "plain/config",
-            "repo/.git",
-            ".home/.gitconfig",
-            ".ssh/known_hosts",
-            "x/.git",
-        ] {
+        for path in ["repo/.git/config", "plain/config", "repo/.git", ".ssh/known_hosts", "x/.git"] {
             assert!(write(&root, path, "[core]", true).is_err(), "{path}");
         }
         for name in ["id_ed25519", "id_ed25519.pub"] {

@@ -5,7 +5,7 @@ mod options;
 
 use crate::command::{self, Ended, Fault};
 use crate::root::{Refusal, Root};
-use crate::settings::Settings;
+use crate::tools::Bench;
 use std::path::Path;
 use std::time::Duration;
 use tokio::process::Command;
@@ -17,7 +17,13 @@ const OVERRIDES: &[&str] = &[
     "core.gitProxy=",
     "core.askPass=true",
     "credential.helper=",
-    "protocol.ext.allow=never",
+    // Submodules of a stranger may not name files of ours: `user` is git's word for that.
+    "protocol.allow=never",
+    "protocol.file.allow=user",
+    "protocol.git.allow=always",
+    "protocol.http.allow=always",
+    "protocol.https.allow=always",
+    "protocol.ssh.allow=always",
     "safe.bareRepository=explicit",
     "safe.directory=*",
     "commit.gpgSign=false",
@@ -40,24 +46,19 @@ pub(crate) enum Denied {
 }
 
 /// Runs git in the root.
-pub(crate) async fn run(
-    root: &Root,
-    settings: &Settings,
-    words: &[String],
-    timeout_secs: i64,
-) -> Result<Ended, Denied> {
+pub(crate) async fn run(bench: &Bench, words: &[String], timeout_secs: i64) -> Result<Ended, Denied> {
     let bound =
         u64::try_from(timeout_secs).ok().filter(|secs| (1..=300).contains(secs)).ok_or(Denied::Timeout)?;
     let names = options::check(words)?;
     for name in names {
-        place(root, &name)?;
+        place(&bench.root, &name)?;
     }
     let mut git = Command::new("git");
-    git.arg("-C").arg(root.path());
+    git.arg("-C").arg(bench.root.path());
     for setting in OVERRIDES {
         git.args(["-c", setting]);
     }
-    git.args(words).env_clear().envs(environment(root.path(), settings));
+    git.args(words).env_clear().envs(environment(bench));
     Ok(command::run(git, Duration::from_secs(bound)).await?)
 }
 
@@ -74,9 +75,8 @@ fn place(root: &Root, word: &str) -> Result<(), Refusal> {
     }
 }
 
-fn environment(root: &Path, settings: &Settings) -> Vec<(&'static str, String)> {
-    let root = root.to_string_lossy();
-    let (key, hosts) = (settings.ssh_key.display(), settings.known_hosts.display());
+fn environment(bench: &Bench) -> Vec<(&'static str, String)> {
+    let (key, hosts) = (bench.settings.ssh_key.display(), bench.settings.known_hosts.display());
     let ssh = format!(
         "ssh -F /dev/null -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={hosts} -o IdentitiesOnly=yes -i {key}"
     );
@@ -88,20 +88,21 @@ fn environment(root: &Path, settings: &Settings) -> Vec<(&'static str, String)> 
         ("GIT_PAGER", "cat"),
         ("GIT_EDITOR", "true"),
         ("GIT_ASKPASS", "true"),
-        ("GIT_ALLOW_PROTOCOL", "file:git:http:https:ssh"),
     ];
     let mut all: Vec<_> = fixed.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    // Outside the root: what a checkout may bring along must not be git's own configuration.
+    let home = bench.home.display().to_string();
     all.extend([
-        ("HOME", format!("{root}/.home")),
-        ("GIT_CEILING_DIRECTORIES", parent(&root)),
+        ("HOME", home),
+        ("GIT_CEILING_DIRECTORIES", parent(bench.root.path())),
         ("GIT_SSH_COMMAND", ssh),
     ]);
     all
 }
 
 /// git looks for a repository in the root and no higher.
-fn parent(root: &str) -> String {
-    Path::new(root).parent().map(|parent| parent.display().to_string()).unwrap_or_default()
+fn parent(root: &Path) -> String {
+    root.parent().map(|parent| parent.display().to_string()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -109,24 +110,28 @@ mod tests {
     use super::*;
     use crate::root::tests::trapped;
 
-    fn settings(root: &Root) -> Settings {
+    /// A bench on [`trapped`]; its home is the folder beside the root's.
+    fn bench() -> (tempfile::TempDir, tempfile::TempDir, Bench) {
+        let (folder, root) = trapped();
         let given = [
             ("WORKSPACE_TOKEN", "0123456789abcdef0123456789abcdef"),
             ("WORKSPACE_SSH_KEY", "/nowhere/key"),
             ("WORKSPACE_ROOT", root.path().to_str().unwrap()),
         ];
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        crate::settings::read(&given).unwrap()
+        let (settings, home) = (crate::settings::read(&given).unwrap(), tempfile::tempdir().unwrap());
+        let bench = Bench { root, settings, home: home.path().to_owned() };
+        (folder, home, bench)
     }
 
-    async fn git(root: &Root, line: &str) -> Result<Ended, Denied> {
+    async fn git(bench: &Bench, line: &str) -> Result<Ended, Denied> {
         let words: Vec<String> = line.split(' ').map(|word| word.replace('_', " ")).collect();
-        run(root, &settings(root), &words, 60).await
+        run(bench, &words, 60).await
     }
 
     #[tokio::test]
     async fn a_day_of_work() {
-        let (_folder, root) = trapped();
+        let (_folder, _home, bench) = bench();
         for line in [
             "init -b main",
             "config user.name Ana",
@@ -141,17 +146,21 @@ mod tests {
             "branch --list",
             "show HEAD:in/file",
         ] {
-            let ended = git(&root, line).await.unwrap();
+            let ended = git(&bench, line).await.unwrap();
             assert_eq!(ended.code, 0, "{line}: {}{}", ended.stdout, ended.stderr);
         }
-        assert!(git(&root, "log --oneline").await.unwrap().stdout.contains("$igns & [brackets]!"));
-        assert_eq!(std::fs::read_to_string(root.path().join("copy/in/file")).unwrap(), "inside");
-        assert_ne!(git(&root, "checkout no-such-branch").await.unwrap().code, 0, "git's own no is an answer");
+        assert!(git(&bench, "log --oneline").await.unwrap().stdout.contains("$igns & [brackets]!"));
+        assert_eq!(std::fs::read_to_string(bench.root.path().join("copy/in/file")).unwrap(), "inside");
+        assert_ne!(
+            git(&bench, "checkout no-such-branch").await.unwrap().code,
+            0,
+            "git's own no is an answer"
+        );
     }
 
     #[tokio::test]
     async fn nothing_outside_is_made_or_read() {
-        let (folder, root) = trapped();
+        let (folder, _home, bench) = bench();
         std::fs::create_dir(folder.path().join("beside")).unwrap();
         for line in [
             "init /tmp/x",
@@ -162,32 +171,32 @@ mod tests {
             "clone ../beside x",
             "clone . in/up/x",
         ] {
-            let denied = git(&root, line).await.unwrap_err().to_string();
+            let denied = git(&bench, line).await.unwrap_err().to_string();
             assert!(denied.contains("escapes") || denied.contains("traversal"), "{line}: {denied}");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "root, secret, beside");
-        assert!(git(&root, "status").await.unwrap().stderr.contains("not a git repository"));
+        assert!(git(&bench, "status").await.unwrap().stderr.contains("not a git repository"));
     }
 
     #[tokio::test]
     async fn what_a_repository_says_is_not_run() {
-        let (folder, root) = trapped();
-        git(&root, "init -b main").await.unwrap();
+        let (folder, _home, bench) = bench();
+        git(&bench, "init -b main").await.unwrap();
         let mark = folder.path().join("mark");
-        let hook = root.path().join(".git/hooks/pre-commit");
+        let hook = bench.root.path().join(".git/hooks/pre-commit");
         std::fs::write(&hook, format!("#!/bin/sh\ntouch {}\n", mark.display())).unwrap();
         std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         // As an older installation may have left it.
-        let config = root.path().join(".git/config");
+        let config = bench.root.path().join(".git/config");
         let mut text = std::fs::read_to_string(&config).unwrap();
         text.push_str(&format!(
             "[core]\nfsmonitor = touch {}\n[user]\nname = a\nemail = b\n",
             mark.display()
         ));
         std::fs::write(&config, text).unwrap();
-        git(&root, "add in/file").await.unwrap();
-        git(&root, "status").await.unwrap();
-        assert_eq!(git(&root, "commit -m x").await.unwrap().code, 0);
+        git(&bench, "add in/file").await.unwrap();
+        git(&bench, "status").await.unwrap();
+        assert_eq!(git(&bench, "commit -m x").await.unwrap().code, 0);
         assert!(!mark.exists());
         for line in [
             "config core.fsmonitor touch",
@@ -195,15 +204,35 @@ mod tests {
             "clone -c core.pager=x . y",
             "config filter.x.clean sh",
         ] {
-            assert!(git(&root, line).await.is_err(), "{line}");
+            assert!(git(&bench, line).await.is_err(), "{line}");
         }
     }
 
     #[tokio::test]
+    async fn what_a_checkout_brings_is_not_configuration() {
+        let (folder, _home, bench) = bench();
+        let mark = folder.path().join("mark");
+        let config = format!("[diff]\n external = touch {}\n[user]\n name = a\n email = b\n", mark.display());
+        for home in [".home", ".config/git"] {
+            std::fs::create_dir_all(bench.root.path().join(home)).unwrap();
+        }
+        std::fs::write(bench.root.path().join(".home/.gitconfig"), &config).unwrap();
+        std::fs::write(bench.root.path().join(".config/git/config"), &config).unwrap();
+        std::fs::write(bench.root.path().join(".gitconfig"), &config).unwrap();
+        git(&bench, "init -b main").await.unwrap();
+        git(&bench, "add in/file").await.unwrap();
+        std::fs::write(bench.root.path().join("in/file"), "changed").unwrap();
+        assert!(git(&bench, "diff").await.unwrap().stdout.contains("changed"));
+        assert!(!mark.exists());
+        assert_eq!(git(&bench, "config --global user.name Ana").await.unwrap().code, 0);
+        assert_eq!(git(&bench, "config user.name").await.unwrap().stdout, "Ana\n");
+    }
+
+    #[tokio::test]
     async fn time_is_bounded() {
-        let (_folder, root) = trapped();
+        let (_folder, _home, bench) = bench();
         for secs in [0, -1, 301] {
-            assert!(run(&root, &settings(&root), &["status".to_owned()], secs).await.is_err(), "{secs}");
+            assert!(run(&bench, &["status".to_owned()], secs).await.is_err(), "{secs}");
         }
     }
 }

@@ -18,8 +18,10 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -41,7 +43,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 struct Server {
-    bench: Root,
+    root: Root,
     token: Token,
     sessions: Arc<LocalSessionManager>,
     mcp: StreamableHttpService<Handler, LocalSessionManager>,
@@ -55,9 +57,8 @@ pub async fn start(settings: Settings, ending: CancellationToken) -> io::Result<
     let named =
         |what: String| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
     let open = || Root::open(&settings.root).map_err(named(settings.root.display().to_string()));
-    let (root, bench) = (open()?, open()?);
-    // git keeps its own settings there.
-    root.dir().create_dir_all(".home").map_err(named("making .home".to_owned()))?;
+    let (root, seen) = (open()?, open()?);
+    let (home, made) = home(&settings).map_err(named("making a home for git".to_owned()))?;
     let listener = TcpListener::bind(settings.listen).await.map_err(named(settings.listen.to_string()))?;
     tracing::info!(address = %listener.local_addr()?, root = %settings.root.display(), "serving");
     let config = protocol(&settings, &ending);
@@ -65,9 +66,23 @@ pub async fn start(settings: Settings, ending: CancellationToken) -> io::Result<
     sessions.session_config = idle();
     let sessions = Arc::new(sessions);
     let token = settings.token.clone();
-    let handler = Handler::new(Bench { root, settings });
+    let handler = Handler::new(Bench { root, settings, home });
     let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::clone(&sessions), config);
-    Ok(accept(listener, Arc::new(Server { bench, token, sessions, mcp }), ending))
+    let server = Server { root: seen, token, sessions, mcp };
+    Ok(async move {
+        accept(listener, Arc::new(server), ending).await;
+        drop(made);
+    })
+}
+
+/// git's home: the one that was named, or one for this run, which goes with the second value.
+fn home(settings: &Settings) -> io::Result<(PathBuf, Option<TempDir>)> {
+    if let Some(home) = &settings.home {
+        std::fs::create_dir_all(home)?;
+        return Ok((home.clone(), None));
+    }
+    let made = tempfile::Builder::new().prefix("gatehouse-workspace-").tempdir()?;
+    Ok((made.path().to_owned(), Some(made)))
 }
 
 fn idle() -> SessionConfig {
@@ -162,7 +177,7 @@ impl Server {
                 "GET, HEAD",
             );
         }
-        match self.bench.dir().entries() {
+        match self.root.dir().entries() {
             Ok(_) => plain(StatusCode::OK, r#"{"status":"healthy"}"#),
             Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"unhealthy"}"#),
         }

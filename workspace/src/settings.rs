@@ -48,6 +48,8 @@ pub struct Settings {
     pub origins: Vec<String>,
     /// `WORKSPACE_SSH_KEY`: private key for git over SSH; `.ssh/id_ed25519` in the root by default.
     pub ssh_key: PathBuf,
+    /// `WORKSPACE_HOME`: home of git, outside the root; made for one run by default.
+    pub home: Option<PathBuf>,
     /// `WORKSPACE_KNOWN_HOSTS`: host keys for it; `.ssh/known_hosts` in the root by default.
     pub known_hosts: PathBuf,
 }
@@ -125,11 +127,16 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Settings, Vec<Stri
     }
     let ssh_key = r.path("WORKSPACE_SSH_KEY", root.join(".ssh/id_ed25519"));
     let known_hosts = r.path("WORKSPACE_KNOWN_HOSTS", root.join(".ssh/known_hosts"));
+    let home = r.text("WORKSPACE_HOME").is_some().then(|| r.path("WORKSPACE_HOME", PathBuf::new()));
+    if home.as_ref().is_some_and(|home| home.starts_with(&root)) {
+        r.problems.push("WORKSPACE_HOME: expected a folder outside WORKSPACE_ROOT".to_owned());
+    }
     let hosts = r.list("MCP_ALLOWED_HOSTS", &["localhost", "127.0.0.1", "::1"]);
     let origins = r.list("MCP_ALLOWED_ORIGINS", &[]);
     let token = r.token(&root);
     match (host, port) {
         (Ok(host), Ok(port)) if r.problems.is_empty() => Ok(Settings {
+            home,
             listen: SocketAddr::new(host, port),
             root,
             token,
@@ -178,6 +185,7 @@ mod tests {
             (vec![good, ("MCP_PORT", "many")], "MCP_PORT"),
             (vec![good, ("MCP_BIND_HOST", "here")], "MCP_BIND_HOST"),
             (vec![good, ("WORKSPACE_ROOT", "workspace")], "WORKSPACE_ROOT"),
+            (vec![good, ("WORKSPACE_HOME", "/workspace/.home")], "WORKSPACE_HOME"),
             (vec![good, ("WORKSPACE_SSH_KEY", "/k -o ProxyCommand=x")], "WORKSPACE_SSH_KEY"),
         ] {
             let problems = given(&pairs).unwrap_err().join("\n");

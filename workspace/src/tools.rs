@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use std::sync::Arc;
 pub(crate) struct Bench {
     pub(crate) root: Root,
     pub(crate) settings: Settings,
+    /// git's home, outside the root.
+    pub(crate) home: PathBuf,
 }
 
 /// A result in the conventions of spec/octoprox.md 8.2, or the text of the error.
@@ -217,7 +220,7 @@ fn public_key(bench: &Bench, _given: Nothing) -> Outcome {
 
 async fn run_git(bench: Arc<Bench>, given: JsonObject) -> Outcome {
     let given: Git = arguments(given)?;
-    let ended = git::run(&bench.root, &bench.settings, &given.args, given.timeout_s).await;
+    let ended = git::run(&bench, &given.args, given.timeout_s).await;
     let ended = ended.map_err(|why| why.to_string())?;
     let object = json!({
         "returncode": ended.code, "stdout": ended.stdout, "stderr": ended.stderr, "truncated": ended.truncated,
