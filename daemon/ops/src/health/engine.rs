@@ -30,8 +30,7 @@ fn told(said: Result<EngineState, Problem>) -> HealthItem {
         }
         Ok(EngineState::Absent(why)) => item("ENGINE", Severity::Ok, format!("{why}; none is needed")),
         Ok(EngineState::Unavailable(why)) => {
-            let remedy =
-                "Look at the engine, at docker_host, and whether the daemon's user may use its socket.";
+            let remedy = "Look at the engine, and whether the daemon's user may use its socket; or set docker_host = none.";
             ill("ENGINE-UNAVAILABLE", Severity::Warning, why, remedy)
         }
         Err(problem) => item("ENGINE", Severity::Unknown, problem.detail),
