@@ -29,7 +29,7 @@ impl Answer {
     /// The one message of a stream or of a plain answer.
     fn message(&self) -> Value {
         let data = self.body.lines().filter_map(|line| line.strip_prefix("data:")).map(str::trim);
-        let text = data.filter(|data| !data.is_empty()).last().unwrap_or(&self.body);
+        let text = data.filter(|data| !data.is_empty()).next_back().unwrap_or(&self.body);
         serde_json::from_str(text).unwrap_or_else(|_| panic!("no message: {} {}", self.status, self.body))
     }
 }
@@ -46,6 +46,7 @@ impl Server {
             .env_clear()
             .env("WORKSPACE_ROOT", folder.path().join("root"))
             .env("WORKSPACE_TOKEN_FILE", folder.path().join("token"))
+            .env("TMPDIR", folder.path())
             .env("MCP_BIND_HOST", "127.0.0.1")
             .env("MCP_PORT", port.to_string())
             .env("MCP_ALLOWED_HOSTS", "127.0.0.1,ws.example.org")
@@ -109,7 +110,7 @@ impl Server {
         let answer = self.post(&[], &hello);
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(answer.message()["result"]["protocolVersion"], "2025-06-18");
-        let session = answer.session.expect("a session");
+        let session = answer.session.unwrap();
         let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         assert_eq!(self.post(&[("mcp-session-id", &session)], &ready).status, 202);
         session
