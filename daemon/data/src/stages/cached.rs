@@ -39,6 +39,7 @@ pub(crate) struct Kept {
 }
 
 /// Who answers.
+#[expect(clippy::large_enum_variant, reason = "one for each call, and the larger one is the common one")]
 pub(crate) enum Origin {
     Upstream(Answered),
     Kept(Kept),
