@@ -9,6 +9,7 @@
 
 mod advisories;
 mod audit;
+mod caching;
 mod cli;
 mod console;
 mod disk;

@@ -41,6 +41,8 @@ pub(crate) struct Prepared {
     /// The same routes by host name.
     pub(crate) hosts: Table<Route>,
     pub(crate) routings: Table<Targets>,
+    /// The last revision that changed a routing.
+    pub(crate) routed: Revision,
     pub(crate) consumers: Table<Who>,
     pub(crate) token_keys: Arc<HashMap<String, DecodingKey>>,
     pub(crate) platform: Arc<Addresses>,
@@ -136,6 +138,7 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
         routes: before.routes.clone(),
         hosts: before.hosts.clone(),
         routings: before.routings.clone(),
+        routed: before.routed,
         consumers: before.consumers.clone(),
         token_keys: Arc::clone(&before.token_keys),
         platform: Arc::clone(&before.platform),
@@ -213,7 +216,8 @@ impl Prepared {
         let name = api.path();
         let stats = telemetry.route_stats(&api.id, &name);
         match Route::compile(api, &snapshot.limits, stats, &self.peers) {
-            Ok(route) => {
+            Ok(mut route) => {
+                route.version = snapshot.revision.0;
                 if let Some(before) = before {
                     route.follow(before);
                 }
@@ -268,6 +272,7 @@ impl Prepared {
 
     fn routings_of(&mut self, old: &Snapshot, snapshot: &Snapshot) {
         for item in old.routings.diff(&snapshot.routings) {
+            self.routed = snapshot.revision;
             match item {
                 DiffItem::Remove(key, _) => drop(self.routings.remove(key.as_str())),
                 DiffItem::Add(key, routing) | DiffItem::Update { new: (key, routing), .. } => {
