@@ -67,22 +67,6 @@ fn the_last_administrator_stays() {
 }
 
 #[test]
-fn a_protection_that_is_not_enforced_is_refused() {
-    let (_folder, daemon, root, _hal) = helpdesk();
-    let api = json!({"api_name": "shop", "api_version": "v1", "api_servers": ["http://127.0.0.1:9"]});
-    assert_eq!(daemon.call("POST", "/platform/api", &root, Some(api)).unwrap().0, 201);
-    for change in [
-        json!({"api_ip_mode": "whitelist"}),
-        json!({"api_ip_blacklist": ["203.0.113.9/32"]}),
-        json!({"api_credits_enabled": true}),
-    ] {
-        let (status, answer) = daemon.call("PUT", "/platform/api/shop/v1", &root, Some(change)).unwrap();
-        assert_eq!(status, 400, "{answer}");
-        assert!(answer["error_message"].as_str().unwrap().contains("not enforced"), "{answer}");
-    }
-}
-
-#[test]
 fn who_registers_has_an_account_and_reaches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(folder.path(), &[("REGISTER_IP_RATE_LIMIT", "4")]).unwrap();

@@ -90,6 +90,9 @@ pub(crate) struct Settings {
 impl Settings {
     /// Names of the settings that differ and are read at a start only.
     pub(crate) fn needing_restart(&self, new: &Self) -> Vec<&'static str> {
+        let other = |old: &Option<Secret<String>>, new: &Option<Secret<String>>| {
+            old.as_ref().map(Secret::expose) != new.as_ref().map(Secret::expose)
+        };
         let differs = [
             ("listen", self.listen != new.listen),
             ("data_dir", self.data_dir != new.data_dir),
@@ -104,6 +107,7 @@ impl Settings {
             ("hash_threads", self.hash_threads != new.hash_threads),
             ("drain_secs", self.drain != new.drain),
             ("store_backend", self.store_backend != new.store_backend),
+            ("encryption_key", other(&self.encryption_key, &new.encryption_key)),
         ];
         differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
     }
