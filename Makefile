@@ -11,6 +11,8 @@ release:        ## target/release/gatehoused and gatehouse
 bench: release  ## beside nginx and HAProxy, into target/bench/results.json; QUICK=1 is shorter
 	cargo build --release --locked -p gatehouse-tests --bin bench
 	@packaging/bench.sh
+	cargo build --locked -p gatehouse-daemon
+	cargo nextest run --locked -p gatehouse-tests --test suite --run-ignored only -E 'test(/^streaming::/)'
 
 deb:            ## target/deb/gatehouse_*.deb
 	@packaging/deb.sh
@@ -18,8 +20,9 @@ deb:            ## target/deb/gatehouse_*.deb
 test-package:   ## installs, upgrades, breaks and purges that .deb in a booted Debian of its own (root; a minute, three the first time)
 	@packaging/test-package.sh
 
-fuzz:           ## property tests of every parser, many more cases, about two minutes
-	PROPTEST_CASES=20000 cargo nextest run --locked --workspace --lib -E 'test(/panics|passes_loads|in_its_bucket/)'
+fuzz:           ## every parser by libFuzzer and by property tests, about two minutes beside the build; SECS=600 is longer
+	@packaging/fuzz.sh
+	PROPTEST_CASES=4000 cargo nextest run --locked --workspace --lib -E 'test(/panics|passes_loads|in_its_bucket/)'
 
 setup:
 	@packaging/setup.sh

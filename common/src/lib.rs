@@ -10,6 +10,7 @@ pub mod limits;
 pub mod logquery;
 pub mod ops;
 pub mod problem;
+pub mod redact;
 pub mod runbook;
 pub mod secret;
 pub mod units;

@@ -26,3 +26,14 @@ pub const REASON_BYTES: usize = 1_024;
 pub const CHANGE_QUEUE_DRAFTS: usize = 1_024;
 /// Longest time an answer waits for the data plane to acknowledge a revision, in milliseconds.
 pub const ACKNOWLEDGE_WAIT_MILLIS: u64 = 1_000;
+/// Longest head of a request, bytes; nginx's default is 32 kB, HAProxy's 16 kB.
+pub const HEAD_BYTES: usize = 65_536;
+/// Most fields of a head.
+pub const HEAD_FIELDS: usize = 100;
+/// Longest request target, bytes.
+pub const TARGET_BYTES: usize = 16_384;
+/// Routes with counters of their own; the rest share one set. About 250 bytes for a quiet one, 1.2 KB for a busy one.
+pub const ROUTE_STATS_MAX: usize = 16_384;
+
+/// Upstream servers whose probes are told of; those beyond are probed all the same.
+pub const PROBED_SERVERS_MAX: usize = 4_096;

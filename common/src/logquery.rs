@@ -76,10 +76,17 @@ fn words(text: &str) -> Result<Vec<String>, Problem> {
     Ok(found)
 }
 
+/// A term and the signs before it, two of which cancel out: there may be as many as a query is long, and to each one level of
+/// nesting would end the stack.
 fn term(word: &str) -> Result<Term, Problem> {
-    if let Some(rest) = word.strip_prefix('-').filter(|rest| !rest.is_empty()) {
-        return Ok(Term::Not(Box::new(term(rest)?)));
-    }
+    let signs = word.len() - word.trim_start_matches('-').len();
+    // The last of nothing but signs is a word.
+    let signs = if signs == word.len() { signs.saturating_sub(1) } else { signs };
+    let term = unsigned(word.get(signs..).unwrap_or_default())?;
+    Ok(if signs % 2 == 1 { Term::Not(Box::new(term)) } else { term })
+}
+
+fn unsigned(word: &str) -> Result<Term, Problem> {
     if let Some(pattern) = word.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
         let regex = Regex::new(pattern).map_err(|error| bad(word, &error.to_string()))?;
         return Ok(Term::Pattern(regex));
@@ -172,6 +179,26 @@ mod tests {
         {
             let problem = LogFilter::parse(text).unwrap_err();
             assert!(problem.detail.contains(part), "{text}: {}", problem.detail);
+        }
+    }
+
+    #[test]
+    fn any_number_of_signs_is_one_or_none() {
+        let filter = |count: usize| LogFilter::parse(&format!("{}word", "-".repeat(count)));
+        assert!(!filter(100_001).unwrap().matches(&line(Level::Info, "r", "a word"), 0));
+        assert!(filter(100_002).unwrap().matches(&line(Level::Info, "r", "a word"), 0));
+    }
+
+    #[test]
+    fn never_panics_on_the_corpus() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/corpus/log_filter");
+        let files: Vec<_> = std::fs::read_dir(corpus).unwrap().collect();
+        assert!(files.len() > 5);
+        for file in files {
+            let text = std::fs::read(file.unwrap().path()).unwrap();
+            if let Ok(filter) = LogFilter::parse(&String::from_utf8_lossy(&text)) {
+                let _either = filter.matches(&line(Level::Info, "r", "m"), 5);
+            }
         }
     }
 

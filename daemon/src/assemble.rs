@@ -1,23 +1,27 @@
 //! Composition root: builds the rooms in the order in which they depend on each other and hands out the
 //! ports. Binds now, serves later; knows no signal.
 
-use crate::records::Records;
+use crate::history::HistoryFile;
+use crate::logging::{self, LogFilter};
+use crate::records::files::Bounds;
+use crate::records::{Records, RecordsPorts};
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
-use actix_web::dev::{Extensions, ServerHandle};
-use actix_web::{App, HttpServer};
+use crate::upstreams;
 use anyhow::{Context as _, anyhow};
 use gatehouse_common::problem::Problem;
+use gatehouse_common::redact::Redactor;
 use gatehouse_common::secret::Secret;
 use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit, PlatformCors};
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
+use gatehouse_corridor::history::History;
 use gatehouse_corridor::reload::{Asked, Reloader, door as reload_door};
 use gatehouse_corridor::shutdown::Shutdown;
-use gatehouse_corridor::snapshot::{self, GatewayLimits, TokenKey};
+use gatehouse_corridor::snapshot::{self, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
-use gatehouse_data::DataPlane;
+use gatehouse_data::{DataPlane, Workers};
 use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
@@ -27,10 +31,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 /// A running appliance.
 pub(crate) struct House {
@@ -42,11 +42,13 @@ pub(crate) struct House {
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) data: DataPlane,
     pub(crate) control: Control,
-    pub(crate) server: ServerHandle,
+    pub(crate) workers: Workers,
     pub(crate) ops: Ops,
     pub(crate) tasks: TaskGroup,
     pub(crate) store: Store,
     pub(crate) records: Records,
+    pub(crate) history: History,
+    pub(crate) history_file: HistoryFile,
     pub(crate) log_filter: LogFilter,
     /// The administrator's password, if this start made it.
     pub(crate) made_password: Option<Secret<String>>,
@@ -55,21 +57,6 @@ pub(crate) struct House {
     pub(crate) reloads: Option<Asked>,
     /// Where it was left, if standard output is no terminal.
     pub(crate) password_file: Option<PathBuf>,
-}
-
-/// The live log level.
-pub(crate) struct LogFilter(reload::Handle<EnvFilter, Registry>);
-
-impl LogFilter {
-    /// Changes the level.
-    pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
-        Ok(self.0.reload(filter(level)?)?)
-    }
-}
-
-/// Our own lines at the level asked for; the server's below a warning tell an operator nothing.
-fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    Ok(EnvFilter::try_new(format!("{level},actix_server=warn"))?)
 }
 
 fn told(problem: Problem) -> anyhow::Error {
@@ -86,8 +73,9 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         private_folder(folder)?;
     }
     let clock = Clock::System;
-    let log = LogRing::new(clock.clone());
-    let log_filter = logging(&settings, &log)?;
+    let names = settings.redact_fields.iter().map(String::as_str);
+    let redactor = Redactor::new(names).map_err(|why| anyhow!("redact_fields: {why}"))?;
+    let (log_filter, log) = logging::start(&settings, LogRing::new(clock.clone(), redactor.clone()))?;
     let shutdown = Shutdown::new(settings.drain);
     let tasks = TaskGroup::new("house");
     let (reloader, reloads) = reload_door();
@@ -100,12 +88,16 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         count => count,
     };
     let telemetry = Telemetry::new(workers);
+    let history = History::default();
+    let history_file = HistoryFile::start(&settings.data_dir, history.clone(), clock.clone())?;
     let (publisher, subscriber) = snapshot::door();
-    let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone());
+    let data = DataPlane::new(subscriber, Arc::clone(&telemetry), clock.clone(), &upstreams::roots());
+    data.resolve_by(upstreams::resolution(&settings));
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
     let (mut config, made_password) =
         control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry, &reloader))?;
+    config.history = history.clone();
     config.audit_floor = trail.last_seq();
     // Before the account exists: a crash in between makes a new password, it never loses one.
     let password_file = leave_password(&settings.data_dir, made_password.as_ref())?;
@@ -123,10 +115,14 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         shutdown: shutdown.clone(),
         tasks: tasks.clone(),
     };
-    let ops = Ops::start(ops_config(&settings, address, clock), ports).map_err(told)?;
-    let records = Records::start(&settings.log_dir, Arc::clone(&telemetry), log)?;
+    let ops = Ops::start(ops_config(&settings, address, clock.clone()), ports).map_err(told)?;
+    let ports =
+        RecordsPorts { telemetry: Arc::clone(&telemetry), history: history.clone(), log, redactor, clock };
+    let records = Records::start(record_files(&settings), ports)?;
     let kept = listener.try_clone().context("keeping the listener")?;
-    let server = serve(kept, workers, (&data, &control), &telemetry, &tasks, &settings)?;
+    let own = control.clone();
+    let mount = Arc::new(move |config: &mut actix_web::web::ServiceConfig| own.configure(config));
+    let workers = data.serve(kept, workers, settings.clients, mount).await.context("serving")?;
     ops.resume();
     Ok(House {
         settings,
@@ -136,17 +132,28 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         telemetry,
         data,
         control,
-        server,
+        workers,
         ops,
         tasks,
         store,
         records,
+        history,
+        history_file,
         log_filter,
         made_password,
         reloader,
         reloads: Some(reloads),
         password_file,
     })
+}
+
+fn record_files(settings: &Settings) -> Bounds {
+    Bounds {
+        folder: settings.log_dir.clone(),
+        extension: if settings.access_json { "jsonl" } else { "log" },
+        bytes: settings.access_file_bytes,
+        files: settings.access_files,
+    }
 }
 
 fn ops_config(settings: &Settings, gateway: SocketAddr, clock: Clock) -> OpsConfig {
@@ -169,14 +176,6 @@ fn leave_password(data_dir: &Path, made: Option<&Secret<String>>) -> anyhow::Res
     let path = data_dir.join("admin-password");
     secrets::write(&path, &format!("{}\n", password.expose())).map_err(|error| anyhow!(error))?;
     Ok(Some(path))
-}
-
-fn logging(settings: &Settings, log: &LogRing) -> anyhow::Result<LogFilter> {
-    let (filter, handle) = reload::Layer::new(filter(&settings.log_level)?);
-    let plain = (!settings.log_json).then(|| fmt::layer().with_writer(std::io::stderr).with_ansi(false));
-    let json = settings.log_json.then(|| fmt::layer().json().with_writer(std::io::stderr));
-    tracing_subscriber::registry().with(filter).with(log.clone()).with(plain).with(json).try_init()?;
-    Ok(LogFilter(handle))
 }
 
 /// What lies in it (hashes, keys, records of traffic) is nobody else's to read.
@@ -272,7 +271,7 @@ fn control_config(
             strict: settings.cors_strict,
         },
         localhost_bypass: settings.localhost_bypass,
-        limits: limits(settings),
+        limits: settings.gateway.clone(),
         page_size_max: settings.page_size_max,
         audit_floor: 0,
         backups: settings.data_dir.join("backups"),
@@ -284,6 +283,8 @@ fn control_config(
         shutdown: shutdown.clone(),
         check: DataPlane::check,
         telemetry: Arc::clone(telemetry),
+        history: History::default(),
+        metrics: settings.metrics.clone(),
         clock,
     };
     Ok((config, made))
@@ -292,66 +293,9 @@ fn control_config(
 /// What control is to work with after the settings were read anew.
 pub(crate) fn reloaded(house: &House, new: &Settings) -> anyhow::Result<ControlConfig> {
     let ports = (Clock::System, &house.shutdown, &house.telemetry, &house.reloader);
-    control_config(new, keys(new)?, &house.store, ports).map(|(config, _)| config)
-}
-
-fn limits(settings: &Settings) -> GatewayLimits {
-    GatewayLimits {
-        body_bytes: settings.body_bytes_max,
-        connect_timeout_ms: settings.connect_timeout_millis,
-        read_timeout_ms: settings.read_timeout_millis,
-        idle_connections: settings.upstream_idle_connections,
-        idle_timeout_ms: settings.upstream_idle_millis,
-        in_flight: settings.in_flight_max,
-        strict_envelope: settings.strict_envelope,
-        ..GatewayLimits::default()
-    }
-}
-
-/// Counts a connection for as long as it is open.
-struct Connection(Arc<Telemetry>);
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn serve(
-    listener: TcpListener,
-    workers: usize,
-    rooms: (&DataPlane, &Control),
-    telemetry: &Arc<Telemetry>,
-    tasks: &TaskGroup,
-    settings: &Settings,
-) -> anyhow::Result<ServerHandle> {
-    let (data, control, counted) = (rooms.0.clone(), rooms.1.clone(), Arc::clone(telemetry));
-    let next = Arc::new(AtomicUsize::new(0));
-    let server = HttpServer::new(move || {
-        let worker = next.fetch_add(1, Ordering::Relaxed) % workers;
-        App::new()
-            .configure(|config| data.configure_default(worker, config))
-            .configure(|config| control.configure(config))
-    })
-    .on_connect(move |_, extensions: &mut Extensions| {
-        counted.connections.fetch_add(1, Ordering::Relaxed);
-        extensions.insert(Connection(Arc::clone(&counted)));
-    })
-    .workers(workers)
-    .tcp_nodelay(true)
-    .keep_alive(std::time::Duration::from_secs(75))
-    .client_request_timeout(std::time::Duration::from_secs(10))
-    .shutdown_timeout(settings.drain.as_secs().max(1))
-    .disable_signals()
-    .listen(listener)?
-    .run();
-    let handle = server.handle();
-    tasks.spawn_to_end(async move {
-        if let Err(error) = server.await {
-            tracing::error!(target: "run", %error, "the listener ended");
-        }
-    });
-    Ok(handle)
+    let (mut config, _) = control_config(new, keys(new)?, &house.store, ports)?;
+    config.history = house.history.clone();
+    Ok(config)
 }
 
 /// Where the store lies.

@@ -4,10 +4,13 @@ mod assemble;
 mod demo;
 mod docs;
 mod exit;
+mod history;
+mod logging;
 mod records;
 mod run;
 mod settings;
 mod store_cli;
+mod upstreams;
 
 use clap::{Parser, Subcommand};
 use std::collections::BTreeMap;

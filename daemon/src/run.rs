@@ -4,6 +4,7 @@ use crate::assemble::{self, House};
 use crate::demo;
 use crate::settings::checked::Settings;
 use crate::settings::{self, Inputs};
+use crate::upstreams;
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
 use gatehouse_corridor::reload::Outcome;
@@ -18,8 +19,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Until the accept thread has heard of a pause and the workers have taken what it accepted.
-const SETTLE: Duration = Duration::from_millis(100);
 /// How long the end waits for connections without a request in flight.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -182,14 +181,27 @@ async fn reread(house: &House, inputs: &Inputs) -> Result<(String, Vec<&'static 
     let one = |error: anyhow::Error| vec![format!("{error:#}")];
     let config = assemble::reloaded(house, &new).map_err(one)?;
     house.control.reload(config).await.map_err(|problem| vec![problem.detail])?;
+    house.data.resolve_by(upstreams::resolution(&new));
     house.log_filter.set(&new.log_level).map_err(one)?;
     let waiting = house.settings.needing_restart(&new);
     Ok((new.log_level, waiting))
 }
 
 async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
-    let House { shutdown, data, control, telemetry, server, ops, tasks, store, records, listener, .. } =
-        house;
+    let House {
+        shutdown,
+        data,
+        control,
+        telemetry,
+        mut workers,
+        ops,
+        tasks,
+        store,
+        records,
+        history_file,
+        listener,
+        ..
+    } = house;
     // After STOPPING=1 systemd kills this very process once TimeoutStopSec= is over, anew or not.
     if ending == Ending::Exit {
         notify(&[NotifyState::Stopping]);
@@ -197,11 +209,9 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     shutdown.enter(Phase::Draining);
     tracing::info!(target: "run", deadline_secs = shutdown.drain.as_secs(), "draining");
     data.draining(true);
-    server.pause().await;
+    workers.pause().await;
     let deadline = Instant::now() + shutdown.drain;
-    // The accept thread pauses a little after pause() has returned, and what it took until then may still wait for
-    // a worker: stopping now would cut it. Connections that ask for nothing are not waited for longer than QUIET.
-    tokio::time::sleep(SETTLE).await;
+    // Connections that ask for nothing are not waited for longer than QUIET.
     let quiet = Instant::now() + QUIET;
     while Instant::now() < deadline
         && (telemetry.in_flight.load(Ordering::Acquire) > 0
@@ -211,13 +221,14 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     }
     let left = telemetry.in_flight.load(Ordering::Acquire);
     shutdown.enter(Phase::Closing);
-    server.stop(left == 0).await;
+    workers.stop().await;
     if let Err(problem) = control.settle().await {
         tracing::error!(target: "run", code = problem.code, "leased credits are not written back: {problem}");
     }
     ops.close().await;
     tasks.close().await;
     records.stop();
+    history_file.stop();
     control.settle_usage();
     ops.settle();
     store.close();

@@ -2,6 +2,10 @@
 //! The only file that reads the environment.
 
 pub(crate) mod checked;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+mod gateway;
+mod observing;
 pub(crate) mod secrets;
 pub(crate) mod signing;
 pub(crate) mod table;

@@ -2,6 +2,7 @@
 //! rounds alternate between the proxies, so that what else the machine does hits all alike.
 
 mod calls;
+mod crowd;
 mod fresh;
 mod load;
 mod process;
@@ -60,6 +61,7 @@ pub fn run(
     results: &Path,
     say: &mut impl Write,
 ) -> anyhow::Result<()> {
+    crowd::raise_open_files()?;
     let fresh = fresh::measure(gatehoused, folder).context("a fresh daemon")?;
     let upstream = Upstream::start(folder, &BODIES).context("the upstream")?;
     let lines = proxies::all(gatehoused, folder, &upstream, &BODIES)?;
@@ -88,7 +90,9 @@ pub fn run(
         .iter()
         .map(|line| Ok((line.name, calls::measure(line, &script, folder, BAR)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    report::conclude(say, results, &rows, &fresh, &calls)
+    let ours = lines.iter().find(|line| line.name == "gatehouse").context("no gatehouse")?;
+    let crowd = crowd::measure(ours, &script, say).context("the crowd")?;
+    report::conclude(say, results, &rows, (&fresh, &crowd), &calls)
 }
 
 /// The one line of a proxy that others are compared with comes first.

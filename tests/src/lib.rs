@@ -1,8 +1,13 @@
 //! The harness: the real daemon with a state of its own, a real upstream, waits that say what they wait for.
 
+pub mod backend;
 pub mod bench;
 pub mod daemon;
+pub mod dns;
+pub mod exposition;
+pub mod mischief;
 pub mod ops;
+pub mod recorder;
 pub mod tmux;
 pub mod upstream;
 pub mod wait;

@@ -16,6 +16,8 @@ pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod logging;
 pub(crate) mod memory;
+pub(crate) mod metrics;
+pub(crate) mod monitor;
 pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod rate_limits;
@@ -44,6 +46,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
     let most = usize::try_from(control.config().limits.body_bytes).unwrap_or(usize::MAX);
     config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES.min(most)));
     health::routes(config);
+    metrics::routes(config);
     // In a scope: what the gateway carries passes every pattern out here, and one with a variable is a regex.
     config.service(
         web::scope("/api/v1").wrap(from_fn(gate::gate)).configure(keys::routes).configure(health::versioned),
@@ -76,6 +79,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(dashboard::routes)
             .configure(analytics::routes)
             .configure(health::platform)
+            .configure(monitor::routes)
             .default_service(web::to(unknown)),
     );
 }

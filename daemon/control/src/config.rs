@@ -1,8 +1,10 @@
 //! What the control plane is given at the start.
 
+use crate::observe::MetricsAccess;
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::history::History;
 use gatehouse_corridor::reload::Reloader;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
@@ -147,6 +149,10 @@ pub struct ControlConfig {
     pub check: fn(&Snapshot, &Snapshot) -> Vec<Problem>,
     /// The data plane's counters, for the status page.
     pub telemetry: Arc<Telemetry>,
+    /// Traffic of the last month, for reports.
+    pub history: History,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
     /// Time.
     pub clock: Clock,
 }
@@ -190,6 +196,8 @@ pub(crate) mod tests {
             shutdown: Shutdown::new(Duration::ZERO),
             check: |_, _| Vec::new(),
             telemetry: Telemetry::new(1),
+            history: History::default(),
+            metrics: MetricsAccess::default(),
             clock: Clock::manual(1_700_000_000_000),
         }
     }

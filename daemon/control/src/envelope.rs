@@ -88,19 +88,7 @@ fn strict_data(status: u16, data: Value) -> Value {
     Value::Object(body)
 }
 
-/// The answer to an address that may not come in: the same in both modes, with the status in the body
-/// (spec/doorman.md 4.17).
-pub(crate) fn filtered(request: &HttpRequest, problem: &Problem) -> HttpResponse {
-    let body =
-        json!({ "status_code": problem.status, "error_code": problem.code, "error_message": problem.detail });
-    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::FORBIDDEN);
-    let mut response =
-        HttpResponseBuilder::new(status).content_type("application/json").body(body.to_string());
-    decorate(&mut response, request);
-    response
-}
-
-/// The headers that every answer carries.
+/// The headers that every answer carries (spec/doorman.md 1.3, 1.4).
 pub(crate) fn decorate(response: &mut HttpResponse, request: &HttpRequest) {
     let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
     let given =

@@ -11,6 +11,7 @@ mod housekeeping;
 mod index;
 mod keysets;
 mod leases;
+mod observe;
 mod schema;
 mod session;
 mod state;
@@ -18,6 +19,7 @@ mod subjects;
 mod tending;
 
 pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
+pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};

@@ -99,12 +99,6 @@ pub(crate) fn source(control: &Inner, request: &HttpRequest) -> String {
     peer.map(|peer| security::client(security, peer, &told).to_string()).unwrap_or_default()
 }
 
-/// Why the platform's address lists keep this client out, if they do.
-pub(crate) fn shut_out(control: &Inner, request: &HttpRequest) -> Option<Problem> {
-    let (peer, told) = origin(request);
-    security::refusal(&control.changes.published().security, peer?, &told)
-}
-
 /// The caller, or 401 `{"detail":"Unauthorized"}`.
 pub(crate) fn caller(control: &Inner, request: &HttpRequest) -> Result<Caller, Problem> {
     let unauthorized = || detail(401, "Unauthorized");

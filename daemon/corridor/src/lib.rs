@@ -5,6 +5,7 @@ pub mod actor;
 pub mod clock;
 pub mod command;
 pub mod credits;
+pub mod history;
 pub mod meter;
 pub mod permission;
 pub mod reload;

@@ -15,6 +15,22 @@ use imbl::{OrdMap, OrdSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Rows of a snapshot are told apart by their identity: a change makes another row, and what is shared is the same. So
+/// two snapshots can be compared at the cost of what differs.
+macro_rules! told_apart_by_identity {
+    ($($row:ty),*) => {$(
+        impl PartialEq for $row {
+            fn eq(&self, other: &Self) -> bool {
+                std::ptr::eq(self, other)
+            }
+        }
+
+        impl Eq for $row {}
+    )*};
+}
+
+told_apart_by_identity!(Api, Consumer, ApiKey, CreditGroup);
+
 /// All that the data plane may know.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {

@@ -1,122 +1,50 @@
 //! Door 2, data to whoever reads: atomics, histograms, one bounded ring of access records per worker.
 //! Never blocks the sender; what is dropped is counted.
 
-use crate::text::Text;
-use arc_swap::ArcSwap;
+mod histogram;
+mod record;
+mod routes;
+mod servers;
+
+pub use histogram::{BUCKETS, Histogram, bucket, bucket_top, quantile};
+pub use record::{AccessRecord, Protocol};
+pub use routes::{OTHER, RouteEntry, RouteStats, Routes};
+pub use servers::{ServerName, Servers};
+
 use crossbeam_queue::ArrayQueue;
 use gatehouse_common::ids::RouteId;
 use gatehouse_common::limits::ACCESS_RING_RECORDS;
+use routes::Registry;
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// Buckets of [`Histogram`]: four per power of two, from 1 µs to about 67 s.
-pub const BUCKETS: usize = 104;
+/// Status codes counted one by one: 100 to 599.
+const CODES: usize = 500;
 
-/// Fixed log-scale histogram of microseconds, under 1 KB.
+/// What the monitor of the ops room saw last, for who cannot ask it.
 #[derive(Debug)]
-pub struct Histogram {
-    counts: [AtomicU64; BUCKETS],
-    max: AtomicU64,
+pub struct Seen {
+    /// Health items of severity warning.
+    pub warnings: AtomicU64,
+    /// Health items of severity critical.
+    pub criticals: AtomicU64,
+    /// Free bytes of the data folder's disk; below 0 while unknown.
+    pub disk_free_bytes: AtomicI64,
+    /// Age of the newest backup, seconds; below 0 if there is none.
+    pub backup_age_secs: AtomicI64,
 }
 
-impl Default for Histogram {
+impl Default for Seen {
     fn default() -> Self {
-        Self { counts: [const { AtomicU64::new(0) }; BUCKETS], max: AtomicU64::new(0) }
-    }
-}
-
-/// Bucket of a value: exact below 4, then quarters of powers of two.
-#[must_use]
-pub fn bucket(micros: u64) -> usize {
-    if micros < 4 {
-        return usize::try_from(micros).unwrap_or(0);
-    }
-    let exponent = 63 - micros.leading_zeros();
-    let quarter = (micros >> (exponent - 2)) & 3;
-    let index = (exponent as usize - 1) * 4 + quarter as usize;
-    index.min(BUCKETS - 1)
-}
-
-/// Largest value of a bucket, microseconds.
-#[must_use]
-pub fn bucket_top(index: usize) -> u64 {
-    if index < 4 {
-        return index as u64;
-    }
-    let exponent = index / 4 + 1;
-    let quarter = (index % 4) as u64;
-    ((4 + quarter + 1) << (exponent - 2)) - 1
-}
-
-impl Histogram {
-    /// Counts one value.
-    pub fn record(&self, micros: u64) {
-        if let Some(count) = self.counts.get(bucket(micros)) {
-            count.fetch_add(1, Ordering::Relaxed);
+        let unknown = || AtomicI64::new(-1);
+        Self {
+            warnings: AtomicU64::new(0),
+            criticals: AtomicU64::new(0),
+            disk_free_bytes: unknown(),
+            backup_age_secs: unknown(),
         }
-        self.max.fetch_max(micros, Ordering::Relaxed);
     }
-
-    /// Counts so far, by bucket.
-    #[must_use]
-    pub fn counts(&self) -> [u64; BUCKETS] {
-        std::array::from_fn(|index| self.counts.get(index).map_or(0, |count| count.load(Ordering::Relaxed)))
-    }
-
-    /// The largest value since the last call.
-    pub fn take_max(&self) -> u64 {
-        self.max.swap(0, Ordering::Relaxed)
-    }
-}
-
-/// Counters of one route, shared by the workers; each is written with relaxed atomics.
-#[derive(Debug, Default)]
-pub struct RouteStats {
-    /// Requests finished.
-    pub requests: AtomicU64,
-    /// Answers 500 and above.
-    pub errors: AtomicU64,
-    /// Refused by a policy of ours.
-    pub refused: AtomicU64,
-    /// Body bytes from clients.
-    pub bytes_in: AtomicU64,
-    /// Body bytes to clients.
-    pub bytes_out: AtomicU64,
-    /// Latency, microseconds.
-    pub latency: Histogram,
-}
-
-/// One finished request; written on every exit, also a cancelled one.
-#[derive(Debug, Clone, Default)]
-pub struct AccessRecord {
-    /// Unix milliseconds of the end.
-    pub at_unix_ms: i64,
-    /// Request id.
-    pub request: Text,
-    /// Method.
-    pub method: Text,
-    /// Path without its query.
-    pub path: String,
-    /// `name/version`; empty if no route matched.
-    pub route: Text,
-    /// User name; empty if anonymous.
-    pub consumer: Text,
-    /// Client address.
-    pub peer: Text,
-    /// Status answered; 499 when the client went away first.
-    pub status: u16,
-    /// From the head of the request to the last byte of the answer, microseconds.
-    pub micros: u64,
-    /// The upstream's part of it, microseconds.
-    pub upstream_micros: u64,
-    /// Body bytes from the client.
-    pub bytes_in: u64,
-    /// Body bytes to the client.
-    pub bytes_out: u64,
-    /// Upstream asked; empty if none.
-    pub upstream: Text,
-    /// Code of the failure; empty if none.
-    pub failure: &'static str,
 }
 
 /// The data plane's counters.
@@ -128,11 +56,17 @@ pub struct Telemetry {
     pub connections: AtomicU64,
     /// All requests, those without a route too.
     pub total: RouteStats,
+    /// Credits spent by calls.
+    pub credits: AtomicU64,
     /// Records dropped because a ring was full.
     pub dropped_records: AtomicU64,
-    /// Log lines dropped.
+    /// Records and log lines that could not be written.
     pub dropped_lines: AtomicU64,
-    routes: ArcSwap<Vec<(RouteId, String, Arc<RouteStats>)>>,
+    /// What the monitor saw.
+    pub seen: Seen,
+    codes: [AtomicU64; CODES],
+    routes: Registry,
+    servers: servers::Registry,
     rings: Vec<ArrayQueue<AccessRecord>>,
 }
 
@@ -144,37 +78,100 @@ impl Telemetry {
             in_flight: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             total: RouteStats::default(),
+            credits: AtomicU64::new(0),
             dropped_records: AtomicU64::new(0),
             dropped_lines: AtomicU64::new(0),
-            routes: ArcSwap::default(),
+            seen: Seen::default(),
+            codes: [const { AtomicU64::new(0) }; CODES],
+            routes: Registry::default(),
+            servers: servers::Registry::default(),
             rings: (0..workers.max(1)).map(|_| ArrayQueue::new(ACCESS_RING_RECORDS)).collect(),
         })
     }
 
-    /// Names the routes of a new snapshot; counters of routes that stay are kept. Off the hot path.
+    /// The counters of a route, under its present name; the same ones each time while the route is not forgotten. Beyond
+    /// `ROUTE_STATS_MAX` routes all new ones share those of [`OTHER`]. Off the hot path.
+    #[must_use]
+    pub fn route_stats(&self, id: &RouteId, name: &str) -> Arc<RouteStats> {
+        self.routes.stats(id, name)
+    }
+
+    /// Forgets the counters of a route that is gone.
+    pub fn forget_route(&self, id: &RouteId) {
+        self.routes.forget(id);
+    }
+
+    /// Forgets the counters of all routes but those to be kept; looks at each, so only where all are prepared anew.
+    pub fn retain(&self, keep: impl Fn(&RouteId) -> bool) {
+        self.routes.retain(keep);
+    }
+
+    /// [`Telemetry::route_stats`] for all routes of a snapshot, and [`Telemetry::retain`] for them.
     pub fn set_routes(&self, names: &[(RouteId, String)]) -> Vec<Arc<RouteStats>> {
-        let known = self.routes.load();
-        let old: std::collections::HashMap<&RouteId, &Arc<RouteStats>> =
-            known.iter().map(|(id, _, stats)| (id, stats)).collect();
-        let rows: Vec<(RouteId, String, Arc<RouteStats>)> = names
-            .iter()
-            .map(|(id, name)| {
-                (id.clone(), name.clone(), old.get(id).map(|stats| Arc::clone(stats)).unwrap_or_default())
-            })
-            .collect();
-        let stats = rows.iter().map(|(_, _, stats)| Arc::clone(stats)).collect();
-        self.routes.store(Arc::new(rows));
-        stats
+        let kept: HashSet<&RouteId> = names.iter().map(|(id, _)| id).collect();
+        self.retain(|id| kept.contains(id));
+        names.iter().map(|(id, name)| self.route_stats(id, name)).collect()
     }
 
     /// The routes and their counters.
     #[must_use]
-    pub fn routes(&self) -> Arc<Vec<(RouteId, String, Arc<RouteStats>)>> {
-        self.routes.load_full()
+    pub fn routes(&self) -> Routes {
+        self.routes.all()
     }
 
-    /// Leaves a record in a worker's ring; full rings drop and count.
+    /// Says what probes found of a server of an API: whether it is out.
+    pub fn probed(&self, route: &Arc<str>, server: &Arc<str>, out: bool) {
+        self.servers.set(route, server, out);
+    }
+
+    /// Forgets what probes found of an API's servers.
+    pub fn forget_probed(&self, route: &Arc<str>) {
+        self.servers.forget(route);
+    }
+
+    /// The probed servers, and whether each is out.
+    #[must_use]
+    pub fn servers(&self) -> Servers {
+        self.servers.all()
+    }
+
+    /// Answers so far by status code, those that were given.
+    #[must_use]
+    pub fn codes(&self) -> Vec<(u16, u64)> {
+        let counted = (100..).zip(&self.codes).map(|(code, count)| (code, count.load(Ordering::Relaxed)));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn coded(&self, status: u16) {
+        if let Some(count) = usize::from(status).checked_sub(100).and_then(|index| self.codes.get(index)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a finished request in all places and leaves its record in the worker's ring; full rings drop and count.
+    /// A call of the appliance's own surface leaves its record and is no traffic.
+    pub fn finish(&self, worker: usize, route: Option<&RouteStats>, record: AccessRecord) {
+        if record.protocol == Protocol::Manage {
+            self.push(worker, record);
+            return;
+        }
+        self.coded(record.status);
+        self.total.count(&record);
+        if let Some(route) = route {
+            route.count(&record);
+            route.classed(record.status);
+        }
+        self.push(worker, record);
+    }
+
+    /// [`Telemetry::finish`] for who counts requests, errors, bytes and latency by themselves.
     pub fn leave(&self, worker: usize, record: AccessRecord) {
+        self.coded(record.status);
+        self.total.attempts(&record);
+        self.push(worker, record);
+    }
+
+    fn push(&self, worker: usize, record: AccessRecord) {
         let ring = self.rings.get(worker % self.rings.len());
         if ring.is_none_or(|ring| ring.push(record).is_err()) {
             self.dropped_records.fetch_add(1, Ordering::Relaxed);
@@ -184,61 +181,56 @@ impl Telemetry {
     /// Takes what has gathered in all rings. One reader: the record writer.
     pub fn take_records(&self, into: &mut Vec<AccessRecord>) {
         for ring in &self.rings {
-            while let Some(record) = ring.pop() {
+            // No more than there is room for: a worker that fills as fast as we take must not keep us here.
+            for record in std::iter::from_fn(|| ring.pop()).take(ACCESS_RING_RECORDS) {
                 into.push(record);
             }
         }
     }
 }
 
-/// Value below which this share (0 to 1) of the counted values lies; `None` when nothing was counted.
-#[must_use]
-pub fn quantile(counts: &[u64; BUCKETS], share: f64) -> Option<u64> {
-    let total: u64 = counts.iter().sum();
-    if total == 0 {
-        return None;
-    }
-    let wanted = ((total as f64) * share).ceil().max(1.0) as u64;
-    let mut seen = 0;
-    for (index, count) in counts.iter().enumerate() {
-        seen += count;
-        if seen >= wanted {
-            return Some(bucket_top(index));
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_value_lies_in_its_bucket(micros in 0u64..60_000_000) {
-            let index = bucket(micros);
-            prop_assert!(micros <= bucket_top(index));
-            prop_assert!(index == 0 || micros > bucket_top(index - 1));
-        }
-    }
-
-    #[test]
-    fn quantiles_are_within_a_quarter_of_a_power() {
-        let histogram = Histogram::default();
-        (1..=1000).for_each(|micros| histogram.record(micros));
-        let p50 = quantile(&histogram.counts(), 0.5).unwrap();
-        assert!((500..=640).contains(&p50), "{p50}");
-        assert_eq!(histogram.take_max(), 1000);
-        assert_eq!(quantile(&Histogram::default().counts(), 0.5), None);
-    }
 
     #[test]
     fn a_full_ring_drops_and_counts() {
         let telemetry = Telemetry::new(1);
         for _ in 0..=ACCESS_RING_RECORDS {
-            telemetry.leave(0, AccessRecord::default());
+            telemetry.leave(0, AccessRecord { status: 204, ..AccessRecord::default() });
         }
         assert_eq!(telemetry.dropped_records.load(Ordering::Relaxed), 1);
+        assert_eq!(
+            telemetry.codes(),
+            [(204, ACCESS_RING_RECORDS as u64 + 1)],
+            "a dropped one was answered too"
+        );
+        let mut taken = Vec::new();
+        telemetry.take_records(&mut taken);
+        assert_eq!(taken.len(), ACCESS_RING_RECORDS);
+    }
+
+    #[test]
+    fn finishing_counts_what_leaving_leaves_to_others() {
+        let telemetry = Telemetry::new(2);
+        let route = telemetry.route_stats(&RouteId::from("1"), "shop/v1");
+        let record = AccessRecord { status: 429, refused: true, retries: 1, ..AccessRecord::default() };
+        telemetry.finish(1, Some(&route), record.clone());
+        telemetry.leave(7, AccessRecord { status: 99, ..record });
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!([&telemetry.total.requests, &telemetry.total.retries].map(read), [1, 2]);
+        assert_eq!([&route.requests, &route.refused, &route.classes[3]].map(read), [1, 1, 1]);
+        assert_eq!(telemetry.codes(), [(429, 1)]);
+    }
+
+    #[test]
+    fn a_snapshot_of_routes_keeps_the_counters_of_those_that_stay() {
+        let telemetry = Telemetry::new(1);
+        let name = |id: &str| (RouteId::from(id), format!("{id}/v1"));
+        let before = telemetry.set_routes(&[name("a"), name("b")]);
+        let after = telemetry.set_routes(&[name("c"), name("b")]);
+        assert!(Arc::ptr_eq(&before[1], &after[1]));
+        let names: Vec<String> = telemetry.routes().values().map(|entry| entry.name.to_string()).collect();
+        assert_eq!(names, ["b/v1", "c/v1"]);
     }
 }

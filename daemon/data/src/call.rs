@@ -1,10 +1,12 @@
 //! What is known about a request so far. Each stage takes what the one before proved and returns more, so
 //! that a stage out of order does not compile.
 
+use crate::client::head::Head;
 use crate::lane::Lane;
-use crate::prepare::{Prepared, Route, Targets, Who};
-use actix_web::HttpRequest;
-use actix_web::dev::Payload;
+use crate::prepare::Prepared;
+use crate::prepare::route::{Endpoint, Route};
+use crate::prepare::who::Who;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A call at a stage.
@@ -13,26 +15,37 @@ pub(crate) struct Call<'a, S> {
     pub(crate) prepared: &'a Prepared,
     /// Unix milliseconds of its arrival.
     pub(crate) now_ms: i64,
-    pub(crate) request: HttpRequest,
-    pub(crate) payload: Payload,
+    pub(crate) head: &'a Head,
+    /// Of the connection.
+    pub(crate) peer: IpAddr,
     pub(crate) stage: S,
 }
 
 impl<'a, S> Call<'a, S> {
     /// The same call, one stage on.
     pub(crate) fn on<T>(self, next: impl FnOnce(S) -> T) -> Call<'a, T> {
-        let Self { lane, prepared, now_ms, request, payload, stage } = self;
-        Call { lane, prepared, now_ms, request, payload, stage: next(stage) }
+        let Self { lane, prepared, now_ms, head, peer, stage } = self;
+        Call { lane, prepared, now_ms, head, peer, stage: next(stage) }
     }
 }
 
 /// It came.
 pub(crate) struct Arrived;
 
+/// It is known from where.
+#[derive(Clone, Copy)]
+pub(crate) struct Placed {
+    /// The client's, behind proxies that are trusted.
+    pub(crate) client: IpAddr,
+    /// No address list counts for it.
+    pub(crate) exempt: bool,
+}
+
 /// It names a route and an endpoint.
 pub(crate) struct Routed<'a> {
+    pub(crate) client: IpAddr,
     pub(crate) route: &'a Route,
-    pub(crate) endpoint: &'a Targets,
+    pub(crate) endpoint: &'a Endpoint,
     /// Where the path after `/api/rest/{api}/{version}` begins.
     pub(crate) rest_at: usize,
 }
@@ -40,7 +53,7 @@ pub(crate) struct Routed<'a> {
 /// It fits the limits.
 pub(crate) struct Admitted<'a>(pub(crate) Routed<'a>);
 
-/// It is known who calls; `None` on a public route.
+/// It is known who calls; `None` is nobody in particular.
 pub(crate) struct Known<'a> {
     pub(crate) routed: Routed<'a>,
     pub(crate) who: Option<Arc<Who>>,

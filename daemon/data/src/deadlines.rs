@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks.
 const TICK: Duration = Duration::from_millis(20);
+/// Without a deadline there is a look this often, which ends the ticking.
+const FAR: Duration = Duration::from_secs(1);
 
 struct Waiting {
     at: Instant,
@@ -18,6 +20,8 @@ struct Waiting {
 struct Inner {
     /// At the last tick.
     now: Cell<Instant>,
+    /// No deadline is before this one.
+    soonest: Cell<Instant>,
     ticking: Cell<bool>,
     places: RefCell<Vec<Waiting>>,
     free: RefCell<Vec<usize>>,
@@ -29,8 +33,10 @@ pub(crate) struct Deadlines(Rc<Inner>);
 
 impl Default for Deadlines {
     fn default() -> Self {
+        let now = Instant::now();
         Self(Rc::new(Inner {
-            now: Cell::new(Instant::now()),
+            now: Cell::new(now),
+            soonest: Cell::new(now),
             ticking: Cell::new(false),
             places: RefCell::default(),
             free: RefCell::default(),
@@ -51,7 +57,7 @@ impl Deadlines {
         self.0.now.set(Instant::now());
         let all = self.clone();
         // Of the worker itself, and gone one tick after the last that waits.
-        drop(actix_web::rt::spawn(async move {
+        drop(tokio::task::spawn_local(async move {
             while all.0.ticking.get() {
                 tokio::time::sleep(TICK).await;
                 all.tick();
@@ -62,16 +68,21 @@ impl Deadlines {
     fn tick(&self) {
         let now = Instant::now();
         self.0.now.set(now);
-        let places = self.0.places.borrow();
-        let mut waiting = false;
-        for place in places.iter() {
+        if now < self.0.soonest.get() {
+            return;
+        }
+        let (mut waiting, mut soonest) = (false, now + FAR);
+        for place in self.0.places.borrow().iter() {
             if let Some(waker) = &place.waker {
                 waiting = true;
                 if place.at <= now {
                     waker.wake_by_ref();
                 }
+                // One that has passed may be waited for again.
+                soonest = soonest.min(place.at.max(now));
             }
         }
+        self.0.soonest.set(soonest);
         self.0.ticking.set(waiting);
     }
 }
@@ -107,6 +118,7 @@ impl Deadline {
             }
         }
         drop(places);
+        inner.soonest.set(inner.soonest.get().min(self.at));
         self.all.start();
         inner.now.get() >= self.at
     }
@@ -114,6 +126,7 @@ impl Deadline {
     /// Begins anew.
     pub(crate) fn again(&mut self, after: Duration) {
         self.at = Instant::now() + after;
+        self.all.0.soonest.set(self.all.0.soonest.get().min(self.at));
         if let Some(place) = self.place
             && let Some(place) = self.all.0.places.borrow_mut().get_mut(place)
         {
@@ -145,7 +158,8 @@ mod tests {
 
     #[test]
     fn it_passes_late_by_little_and_its_place_is_taken_again() {
-        actix_web::rt::System::new().block_on(async {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
             let (all, begun) = (Deadlines::default(), Instant::now());
             for round in 1..=3 {
                 let mut deadline = all.at(Instant::now() + Duration::from_millis(30));
@@ -155,7 +169,7 @@ mod tests {
                 wait(&mut deadline).await;
             }
             assert_eq!(all.0.places.borrow().len(), 1);
-            tokio::time::sleep(TICK * 3).await;
+            tokio::time::sleep(FAR + TICK * 3).await;
             assert!(!all.0.ticking.get(), "nobody waits");
         });
     }

@@ -1,10 +1,17 @@
 //! One per worker: the cached snapshot, the connection pool, verified tokens. Nothing here is shared.
 
+use crate::client::stream::{Pace, READ_BYTES};
 use crate::deadlines::Deadlines;
 use crate::pool::Pool;
-use crate::prepare::{Prepared, Who};
+use crate::prepare::Prepared;
+use crate::prepare::who::Who;
+use crate::targets::local::Local;
+use crate::upstream::names::{Names, Resolution};
 use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use gatehouse_common::ids::RouteId;
 use gatehouse_corridor::clock::Clock;
+use gatehouse_corridor::credits::CreditBell;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_corridor::text::Text;
 use rustc_hash::FxHashMap;
@@ -13,7 +20,9 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
 
 /// Verified tokens kept; when full the cache starts anew, which costs one verification each.
 const VERIFIED_TOKENS: usize = 4_096;
@@ -31,6 +40,8 @@ pub(crate) struct Verified {
     pub(crate) who: Arc<Who>,
     /// Unix seconds.
     pub(crate) expires_secs: i64,
+    /// The one API that it counts for; `None`: all.
+    pub(crate) route: Option<RouteId>,
 }
 
 /// A snapshot in the hands of one worker, whose calls count among themselves: the shared count would travel
@@ -45,44 +56,128 @@ impl Deref for Held {
     }
 }
 
+/// Bounds of clients' connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// A connection that asks for nothing.
+    pub idle: Duration,
+    /// A head, from its first byte.
+    pub head: Duration,
+    /// Bodies and answers: so many bytes in each period, or all there is.
+    pub pace: Pace,
+    /// Connections of one address.
+    pub per_address: u64,
+    /// Every peer begins with a PROXY header.
+    pub proxy_protocol: bool,
+}
+
+/// What the workers share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) prepared: Arc<ArcSwap<Prepared>>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) clock: Clock,
+    pub(crate) draining: Arc<AtomicBool>,
+    pub(crate) limits: ClientLimits,
+    pub(crate) bell: Arc<CreditBell>,
+    pub(crate) resolution: Arc<ArcSwap<Resolution>>,
+    /// Told of each snapshot that is served.
+    pub(crate) loaded: watch::Receiver<()>,
+    /// How many there are.
+    pub(crate) workers: usize,
+}
+
 /// A worker's own state.
 pub(crate) struct Lane {
     pub(crate) worker: usize,
+    workers: usize,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) clock: Clock,
     pub(crate) pool: Pool,
     pub(crate) deadlines: Deadlines,
-    pub(crate) draining: Arc<AtomicBool>,
+    /// The appliance's own surface.
+    pub(crate) local: Local,
+    /// How long a connection may ask for nothing, and how long a head may take from its first byte.
+    pub(crate) idle: Duration,
+    pub(crate) head_time: Duration,
+    /// How fast clients must send bodies and take answers.
+    pub(crate) pace: Pace,
+    pub(crate) proxy_protocol: bool,
+    /// By which control is asked for credits.
+    pub(crate) bell: Arc<CreditBell>,
+    draining: Arc<AtomicBool>,
     prepared: Arc<ArcSwap<Prepared>>,
     cached: RefCell<Rc<Held>>,
     /// A quick hash: a client chooses what is looked up here and in the prepared tables, but not what lies there.
     verified: RefCell<FxHashMap<Mark, (String, Verified)>>,
     verified_under: Cell<u64>,
     spare: RefCell<Vec<Vec<u8>>>,
+    inputs: RefCell<Vec<BytesMut>>,
+    /// Unix seconds, and the `Date` field of that second.
+    date: RefCell<(i64, String)>,
     peer: RefCell<(Option<IpAddr>, Text)>,
 }
 
 impl Lane {
-    pub(crate) fn new(
-        worker: usize,
-        prepared: Arc<ArcSwap<Prepared>>,
-        telemetry: Arc<Telemetry>,
-        clock: Clock,
-        draining: Arc<AtomicBool>,
-    ) -> Self {
+    pub(crate) fn new(worker: usize, shared: Shared, local: Local) -> Self {
+        let Shared { prepared, telemetry, clock, draining, limits, bell, resolution, workers, .. } = shared;
         Self {
             worker,
+            workers: workers.max(1),
             telemetry,
             clock,
-            pool: Pool::default(),
+            pool: Pool::new(Names::new(resolution)),
             deadlines: Deadlines::default(),
+            local,
+            idle: limits.idle,
+            head_time: limits.head,
+            pace: limits.pace,
+            proxy_protocol: limits.proxy_protocol,
+            bell,
             draining,
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
             prepared,
             verified: RefCell::default(),
             verified_under: Cell::new(0),
             spare: RefCell::default(),
+            inputs: RefCell::default(),
+            date: RefCell::default(),
             peer: RefCell::default(),
+        }
+    }
+
+    /// While true, connections end behind their answers, so that clients open the next one elsewhere.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// This worker's part of a bound over all of them, at least one.
+    pub(crate) fn share(&self, bound: usize) -> usize {
+        bound.div_ceil(self.workers).max(1)
+    }
+
+    /// Writes the `Date` field (RFC 9110 6.6.1), made once a second.
+    pub(crate) fn date(&self, into: &mut Vec<u8>) {
+        let now = self.clock.unix_ms() / 1_000;
+        let mut date = self.date.borrow_mut();
+        if date.0 != now || date.1.is_empty() {
+            let since = Duration::from_secs(u64::try_from(now).unwrap_or(0));
+            *date = (now, format!("date: {}\r\n", httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since)));
+        }
+        into.extend_from_slice(date.1.as_bytes());
+    }
+
+    /// An empty buffer to read into.
+    pub(crate) fn input(&self) -> BytesMut {
+        self.inputs.borrow_mut().pop().unwrap_or_else(|| BytesMut::with_capacity(READ_BYTES))
+    }
+
+    /// Takes one that is empty.
+    pub(crate) fn spare_input(&self, mut bytes: BytesMut) {
+        let mut inputs = self.inputs.borrow_mut();
+        if inputs.len() < SPARE_BUFFERS && bytes.capacity() <= 2 * READ_BYTES {
+            bytes.clear();
+            inputs.push(bytes);
         }
     }
 

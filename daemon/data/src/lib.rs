@@ -3,33 +3,49 @@
 //! It knows no store, no Docker, no file and no environment variable, and none of them can block it.
 //! Read `pipeline.rs` first.
 
+mod balance;
+mod breaker;
 mod call;
+mod client;
 mod deadlines;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+mod http1;
 mod lane;
+mod listener;
 mod pipeline;
 mod policies;
 mod pool;
 mod prepare;
+mod probes;
 mod rescue;
+mod retry;
 mod stages;
+mod targets;
 mod upstream;
+mod worker;
 
-use actix_web::web::{self, ServiceConfig};
+pub use client::stream::Pace;
+pub use lane::ClientLimits;
+pub use targets::local::Mount;
+pub use upstream::names::Resolution;
+pub use worker::Workers;
+
 use arc_swap::ArcSwap;
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::snapshot::{Snapshot, Subscriber};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
-use lane::Lane;
+use lane::Shared;
 use prepare::Prepared;
-use std::rc::Rc;
+use rustls_pki_types::CertificateDer;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Where the gateway's routes lie; what lies elsewhere and is nobody's it answers too.
-const PREFIX: &str = "/api/rest";
+use tokio::sync::watch;
+use upstream::peer::Peers;
 
 /// The data plane; cheap to clone.
 #[derive(Clone)]
@@ -39,6 +55,8 @@ pub struct DataPlane {
     clock: Clock,
     prepared: Arc<ArcSwap<Prepared>>,
     draining: Arc<AtomicBool>,
+    resolution: Arc<ArcSwap<Resolution>>,
+    loaded: watch::Sender<()>,
 }
 
 impl std::fmt::Debug for DataPlane {
@@ -48,11 +66,27 @@ impl std::fmt::Debug for DataPlane {
 }
 
 impl DataPlane {
-    /// A data plane that serves revision 0: nothing.
+    /// A data plane that serves revision 0: nothing. `roots` (DER) are what certificates of upstreams are checked
+    /// against where an API brings none of its own.
     #[must_use]
-    pub fn new(subscriber: Subscriber, telemetry: Arc<Telemetry>, clock: Clock) -> Self {
-        let prepared = Arc::new(ArcSwap::from_pointee(Prepared::default()));
-        Self { subscriber, telemetry, clock, prepared, draining: Arc::default() }
+    pub fn new(
+        subscriber: Subscriber,
+        telemetry: Arc<Telemetry>,
+        clock: Clock,
+        roots: &[CertificateDer<'static>],
+    ) -> Self {
+        let first = Prepared { peers: Arc::new(Peers::new(roots)), ..Prepared::default() };
+        let prepared = Arc::new(ArcSwap::from_pointee(first));
+        let (draining, resolution, loaded) = Default::default();
+        Self { subscriber, telemetry, clock, prepared, draining, resolution, loaded }
+    }
+
+    /// How names of upstreams are resolved from now on; until it is said, none can be.
+    pub fn resolve_by(&self, resolution: Resolution) {
+        // What is equal stays, with its name servers' sockets.
+        if **self.resolution.load() != resolution {
+            self.resolution.store(Arc::new(resolution));
+        }
     }
 
     /// All that is wrong with a snapshot; what passes is certain to load. APIs that it shares with the one before are
@@ -78,32 +112,40 @@ impl DataPlane {
         });
     }
 
-    fn load(&self, snapshot: &Snapshot) {
-        let mut prepared = prepare::prepare(snapshot, &self.prepared.load());
-        let names: Vec<_> = snapshot.apis.values().map(|api| (api.id.clone(), api.path())).collect();
-        prepared.adopt_stats(self.telemetry.set_routes(&names));
+    fn load(&self, snapshot: &Arc<Snapshot>) {
+        let prepared = prepare::prepare(snapshot, &self.prepared.load(), &self.telemetry);
         self.prepared.store(Arc::new(prepared));
+        self.loaded.send_replace(());
         self.subscriber.acknowledge(snapshot.revision);
     }
 
-    /// While true, answers carry `Connection: close`, so that clients open their next connection elsewhere.
+    /// While true, connections end behind their answers, so that clients open their next connection elsewhere.
     pub fn draining(&self, draining: bool) {
         self.draining.store(draining, Ordering::Relaxed);
     }
 
-    /// Mounts the gateway of one worker as the service for its own prefix and for whatever no other route takes.
-    /// Best before all others.
-    pub fn configure_default(&self, worker: usize, config: &mut ServiceConfig) {
-        let lane = Rc::new(Lane::new(
-            worker,
-            Arc::clone(&self.prepared),
-            Arc::clone(&self.telemetry),
-            self.clock.clone(),
-            Arc::clone(&self.draining),
-        ));
-        let gateway = move |request, payload| pipeline::handle(Rc::clone(&lane), request, payload);
-        // By its prefix, so that a call is not held against the patterns of all other routes first.
-        config.service(web::scope(PREFIX).default_service(web::to(gateway.clone())));
-        config.default_service(web::to(gateway));
+    /// Serves the listener with so many workers; what is no route of the gateway goes to the routes that `mount` makes.
+    ///
+    /// # Errors
+    /// When a thread cannot be made or a route not be mounted.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        workers: usize,
+        limits: ClientLimits,
+        mount: Mount,
+    ) -> std::io::Result<Workers> {
+        let shared = Shared {
+            prepared: Arc::clone(&self.prepared),
+            telemetry: Arc::clone(&self.telemetry),
+            clock: self.clock.clone(),
+            draining: Arc::clone(&self.draining),
+            limits,
+            bell: Arc::clone(&self.subscriber.bell),
+            resolution: Arc::clone(&self.resolution),
+            loaded: self.loaded.subscribe(),
+            workers,
+        };
+        Workers::start(listener, workers, &shared, &mount).await
     }
 }

@@ -1,65 +1,82 @@
 //! The column: a request flows from top to bottom, and whatever stops it is rescued in one place.
 
 use crate::call::{Arrived, Call};
+use crate::client::answer::{Answer, send};
+use crate::client::head::Head;
+use crate::client::stream::Client;
 use crate::failure::Failure;
+use crate::http1::fields::Name;
 use crate::lane::Lane;
-use crate::prepare::Prepared;
-use crate::rescue::{rescue, row};
-use crate::stages::admit::admit;
+use crate::rescue::{Told, rescue};
+use crate::stages::admit::{admit, in_flight};
 use crate::stages::authenticate::authenticate;
 use crate::stages::authorize::authorize;
 use crate::stages::forward::forward;
 use crate::stages::identify::identify;
-use crate::stages::record::{Followed, Record};
-use crate::stages::reply::{refused, reply};
-use crate::stages::route::route;
+use crate::stages::record::Record;
+use crate::stages::reply::{across, guard, preflight, reply};
+use crate::stages::route::{Found, route};
 use crate::stages::shape::shape;
-use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, web};
-use std::rc::Rc;
+use crate::targets::local;
+use gatehouse_corridor::telemetry::Protocol;
 
-/// One request.
-pub(crate) async fn handle(
-    lane: Rc<Lane>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> HttpResponse<Followed> {
+/// One request. Whether its connection can be used again.
+pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> bool {
     let prepared = lane.snapshot(); // one revision for the whole call
     let now_ms = lane.clock.unix_ms();
-    let mut record = Record::open(&lane, &request, now_ms); // written on every exit, also on cancel
-    let asked = Call {
-        lane: &lane,
-        prepared: &prepared,
-        now_ms,
-        request,
-        payload: payload.into_inner(),
-        stage: Arrived,
-    };
-    match column(asked, &mut record, &prepared).await {
-        Ok(response) => record.follow(response), // closes with the body's last byte or its drop
-        Err(failure) => {
-            let (status, code, _) = row(failure);
-            record.refuse(status, code);
-            let response = rescue(failure, prepared.limits.strict_envelope);
-            record.follow(refused(response, &lane))
+    let peer = client.peer.ip();
+    let mut record = Record::open(lane, head, peer, now_ms); // written on every exit, also on cancel
+    let call = Call { lane, prepared: &prepared, now_ms, head, peer, stage: Arrived };
+    let outcome = column(call, client, &mut record).await;
+    record.access.bytes_in = client.came();
+    let mut answer = match outcome {
+        Ok(answer) => {
+            record.access.status = answer.status;
+            answer
         }
+        Err(Failure::ClientGone) => {
+            record.refuse(Failure::ClientGone, 0);
+            record.close(None);
+            return false;
+        }
+        Err(failure) => {
+            let told = Told { lane, strict_envelope: prepared.limits.strict_envelope, now_ms };
+            let mut answer = rescue(failure, record.detail.as_deref(), &told);
+            guard(&mut answer);
+            record.refuse(failure, answer.status);
+            answer
+        }
+    };
+    if let Some(route) = record.route {
+        across(&mut answer, head.get(Name::Origin), route);
     }
+    record.sign(&mut answer);
+    let sent = send(client, head, answer, lane, &mut record.access.bytes_out).await;
+    record.access.bytes_in = client.came(); // an upstream may have answered before the request was whole
+    record.close(sent.err()); // with the last byte
+    sent.unwrap_or(false)
 }
 
 async fn column<'a>(
     call: Call<'a, Arrived>,
-    record: &mut Record,
-    prepared: &'a Prepared,
-) -> Result<HttpResponse<crate::stages::reply::Body>, Failure> {
-    identify(&call, record)?;
-    if call.request.method() == Method::OPTIONS {
-        return Ok(crate::stages::reply::preflight(call.lane));
-    }
-    let call = route(call, prepared, record)?; // before admit: limits are per route
-    let call = admit(call, record)?; // before authenticate: cheap refusal first
+    client: &mut Client,
+    record: &mut Record<'a>,
+) -> Result<Answer, Failure> {
+    let call = identify(call, record)?;
+    let exempt = call.stage.exempt;
+    let call = match route(call, record)? {
+        Found::Upstream(call) => call,
+        Found::Local(call) => {
+            record.access.protocol = Protocol::Manage;
+            in_flight(call.prepared.shares.all(), record)?;
+            return local::call(&call, client).await;
+        }
+        Found::Preflight(call, route) => return Ok(preflight(&call, route)),
+    };
+    let call = admit(call, exempt, record)?; // before authenticate: cheap refusal first
     let call = authenticate(call)?; // tokens are hashed fast or cached; argon2 never runs here
-    let call = authorize(call, record)?;
-    let (outgoing, call) = shape(call, record)?;
-    let answer = forward(outgoing, &call, record).await?;
-    Ok(reply(answer, &call))
+    let call = authorize(call, client, record).await?; // some wait for their turn
+    let shaped = shape(&call, client, record).await?; // bodies are collected only for those who must see them whole
+    let answered = forward(shaped, &call, client, record).await?;
+    reply(answered, &call, client, record).await
 }

@@ -1,204 +1,380 @@
-//! Snapshot to [`Prepared`]: all parsing, compiling and allocating that requests would else repeat.
+//! Snapshot to [`Prepared`]: all parsing, compiling and allocating that requests would else repeat. What a change left
+//! as it was is taken over as it is, with its counters.
 
-use crate::policies::rate_limit::Limiter;
+pub(crate) mod route;
+pub(crate) mod server;
+pub(crate) mod who;
+
+use crate::policies::addresses::Addresses;
+use crate::policies::anonymous::Allowance;
+use crate::policies::forwarded::Proxies;
+use crate::policies::rules::Rules;
+use crate::policies::shed::Shares;
+use crate::upstream::peer::Peers;
 use gatehouse_common::ids::Revision;
 use gatehouse_common::problem::{Code, Problem};
-use gatehouse_corridor::snapshot::{Api, ApiKey, Consumer, GatewayLimits, Snapshot};
-use gatehouse_corridor::telemetry::RouteStats;
-use http::header::HeaderValue;
+use gatehouse_corridor::snapshot::api::Balance;
+use gatehouse_corridor::snapshot::{Api, Routing, Snapshot};
+use gatehouse_corridor::telemetry::Telemetry;
+use imbl::ordmap::DiffItem;
+use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, OrdMap};
 use jsonwebtoken::DecodingKey;
-use matchit::Router;
-use rustc_hash::FxHashMap;
-use std::collections::{HashMap, HashSet};
+use route::Route;
+use rustc_hash::FxBuildHasher;
+use server::Targets;
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use who::Who;
 
-/// An upstream base address.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Upstream {
-    /// `host:port`: where to connect, and the `Host` sent.
-    pub(crate) authority: Arc<str>,
-    /// Path put before the request's, without a slash at its end.
-    pub(crate) prefix: String,
-}
-
-/// Upstreams taken in turn.
-#[derive(Debug, Default)]
-pub(crate) struct Targets {
-    pub(crate) all: Vec<Upstream>,
-    pub(crate) turn: AtomicUsize,
-}
-
-/// A route, ready to serve.
-pub(crate) struct Route {
-    pub(crate) name: String,
-    pub(crate) api: Api,
-    pub(crate) targets: Targets,
-    pub(crate) methods: FxHashMap<String, Router<Targets>>,
-    pub(crate) headers: HashSet<String>,
-    pub(crate) stats: Arc<RouteStats>,
-}
-
-/// A consumer, ready to be asked.
-pub(crate) struct Who {
-    pub(crate) consumer: Consumer,
-    /// The name, as upstreams get it; `None` if no field can hold it.
-    pub(crate) name: Option<HeaderValue>,
-    pub(crate) subscriptions: HashSet<String>,
-    pub(crate) limiter: Option<Arc<Limiter>>,
-}
+/// A table that shares what did not change with the one before. A quick hash: a client chooses what is looked up here,
+/// but not what lies here.
+pub(crate) type Table<V> = GenericHashMap<Arc<str>, Arc<V>, FxBuildHasher, DefaultSharedPtr>;
 
 /// All that a call needs, immutable.
 #[derive(Default)]
 pub(crate) struct Prepared {
-    pub(crate) revision: Revision,
-    counters: u64,
-    pub(crate) limits: Arc<GatewayLimits>,
-    pub(crate) routes: FxHashMap<String, Route>,
-    pub(crate) consumers: HashMap<String, Arc<Who>>,
-    pub(crate) api_keys: HashMap<[u8; 32], Arc<ApiKey>>,
-    pub(crate) token_keys: HashMap<String, DecodingKey>,
-    pub(crate) revoked: HashSet<String>,
-    order: Vec<String>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// The last revision that changed who may show what: verified tokens of an earlier one are looked at again.
+    pub(crate) identity: Revision,
+    pub(crate) routes: Table<Route>,
+    /// The same routes by host name.
+    pub(crate) hosts: Table<Route>,
+    pub(crate) routings: Table<Targets>,
+    pub(crate) consumers: Table<Who>,
+    pub(crate) token_keys: Arc<HashMap<String, DecodingKey>>,
+    pub(crate) platform: Arc<Addresses>,
+    pub(crate) proxies: Arc<Proxies>,
+    pub(crate) rules: Arc<Rules>,
+    /// What anonymous addresses may spend, by credit group; of groups that some API names for them.
+    pub(crate) allowances: Table<Allowance>,
+    /// How many APIs have each priority, and what of the gateway's bound each may fill.
+    pub(crate) priorities: [usize; 10],
+    pub(crate) shares: Shares,
+    /// Whom upstream connections are with, shared by all routes.
+    pub(crate) peers: Arc<Peers>,
+    /// The routes whose servers are probed.
+    pub(crate) probed: OrdMap<String, Arc<Route>>,
 }
 
-impl Prepared {
-    /// Takes the counters of the routes, in the snapshot's order.
-    pub(crate) fn adopt_stats(&mut self, stats: Vec<Arc<RouteStats>>) {
-        for (name, stats) in self.order.iter().zip(stats) {
-            if let Some(route) = self.routes.get_mut(name) {
-                route.stats = stats;
-            }
-        }
+impl std::ops::Deref for Prepared {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.snapshot
     }
 }
 
-/// Parses `http://host[:port][/prefix]`.
-pub(crate) fn upstream(text: &str) -> Result<Upstream, String> {
-    let uri: http::Uri = text.parse().map_err(|_| format!("{text:?}: expected http://HOST:PORT"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(format!("{text:?}: expected a URL that begins with http://"));
-    }
-    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
-    let authority = authority.ok_or_else(|| format!("{text:?}: expected a host without user information"))?;
-    let port = authority.port_u16().unwrap_or(80);
-    let host = authority.host();
-    if host.is_empty() || uri.query().is_some() {
-        return Err(format!("{text:?}: expected a host and no query"));
-    }
-    let prefix = uri.path().trim_end_matches('/').to_owned();
-    let authority = format!("{host}:{port}");
-    HeaderValue::from_str(&authority).map_err(|_| format!("{text:?}: expected a plain host"))?;
-    Ok(Upstream { authority: authority.into(), prefix })
-}
-
-fn targets(servers: &[String]) -> Targets {
-    let all = servers.iter().filter_map(|server| upstream(server).ok()).collect();
-    Targets { all, turn: AtomicUsize::new(0) }
-}
-
-/// All problems of the APIs that `before` does not share, each naming its API and field.
+/// All problems of what `before` does not share, each naming its API and field.
 pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let peers = Peers::default();
     let mut found =
         |field: &str, detail: String| problems.push(Problem::new(Code::BadInput, detail).at(field));
-    let shared = |key: &String, api: &Arc<Api>| before.apis.get(key).is_some_and(|old| Arc::ptr_eq(old, api));
-    for (key, api) in snapshot.apis.iter().filter(|(key, api)| !shared(key, api)) {
-        let name = api.path();
-        if *key != name {
-            found("api_name", format!("{name}: it lies under the key {key:?}"));
+    for (key, api) in changed(&before.apis, &snapshot.apis) {
+        if *key != api.path() {
+            found("api_name", format!("{}: it lies under the key {key:?}", api.path()));
         }
-        for server in api.servers.iter().chain(api.endpoints.iter().flat_map(|endpoint| &endpoint.servers)) {
-            if let Err(detail) = upstream(server) {
-                found("api_servers", format!("{name}: {detail}"));
-            }
+        if let Err(wrong) = Route::compile(api, &snapshot.limits, Arc::default(), &peers) {
+            found(wrong.field, format!("{key}: {}", wrong.detail));
         }
-        let mut methods: HashMap<&str, Router<()>> = HashMap::new();
-        for endpoint in &api.endpoints {
-            let router = methods.entry(&endpoint.method).or_default();
-            if let Err(error) = router.insert(pattern(&endpoint.uri), ()) {
-                found("endpoint_uri", format!("{name}: {} {}: {error}", endpoint.method, endpoint.uri));
-            }
+    }
+    for (name, consumer) in changed(&before.consumers, &snapshot.consumers) {
+        if let Err(detail) = Who::compile(consumer, None) {
+            found("tier", format!("{name}: {detail}"));
         }
+    }
+    for (key, routing) in changed(&before.routings, &snapshot.routings) {
+        if let Err(detail) = compile_routing(routing, &peers) {
+            found("routing_servers", format!("{key}: {detail}"));
+        }
+    }
+    for api in changed(&before.apis, &snapshot.apis).map(|(_, api)| api) {
+        if let Err(detail) = Shares::compile(snapshot.limits.in_flight, [api.priority]) {
+            found("api_priority", format!("{}: {detail}", api.path()));
+        }
+    }
+    if let Err(detail) = Addresses::platform(&snapshot.security) {
+        found("ip_whitelist", detail);
+    }
+    if let Err(detail) = Proxies::compile(&snapshot.security.trusted_proxies) {
+        found("xff_trusted_proxies", detail);
+    }
+    if !Arc::ptr_eq(&before.rules, &snapshot.rules)
+        && let Err(detail) = Rules::compile(&snapshot.rules, None)
+    {
+        found("rate_limit_rule", detail);
     }
     problems
 }
 
-fn pattern(uri: &str) -> String {
-    if uri.starts_with('/') { uri.to_owned() } else { format!("/{uri}") }
+type Rows<V> = imbl::OrdMap<String, Arc<V>>;
+
+/// The rows that are new or other ones.
+fn changed<'s, V: PartialEq>(
+    before: &'s Rows<V>,
+    now: &'s Rows<V>,
+) -> impl Iterator<Item = (&'s String, &'s Arc<V>)> {
+    before.diff(now).filter_map(|item| match item {
+        DiffItem::Add(key, row) | DiffItem::Update { new: (key, row), .. } => Some((key, row)),
+        DiffItem::Remove(..) => None,
+    })
 }
 
-/// Compiles a snapshot. What [`check`] refuses is left out. Limiters of rates that did not change go on
-/// where they stood in the one before, unless counters are to begin anew.
-pub(crate) fn prepare(snapshot: &Snapshot, before: &Prepared) -> Prepared {
-    let begin = Prepared::default();
-    let before = if before.counters == snapshot.counters { before } else { &begin };
-    let order: Vec<String> = snapshot.apis.values().map(|api| api.path()).collect();
-    let token_keys = snapshot
-        .token_keys
-        .iter()
-        .map(|key| (key.kid.clone(), DecodingKey::from_secret(key.secret.expose())))
-        .collect();
-    Prepared {
-        revision: snapshot.revision,
-        counters: snapshot.counters,
-        limits: Arc::clone(&snapshot.limits),
-        routes: snapshot.apis.values().map(|api| (api.path(), route(api))).collect(),
-        consumers: snapshot.consumers.values().map(|one| (one.id.0.clone(), who(one, before))).collect(),
-        api_keys: snapshot.api_keys.iter().map(|(hash, key)| (*hash, Arc::clone(key))).collect(),
-        token_keys,
-        revoked: snapshot.revoked_tokens.iter().cloned().collect(),
-        order,
-    }
+/// A routing's servers are trusted by the system's roots: it belongs to no API.
+fn compile_routing(routing: &Routing, peers: &Peers) -> Result<Targets, String> {
+    let trust = peers.trust(None)?;
+    Targets::compile(&Balance::RoundRobin, &routing.servers, routing.server_index, &trust)
 }
 
-fn route(api: &Api) -> Route {
-    let mut methods: FxHashMap<String, Router<Targets>> = FxHashMap::default();
-    for endpoint in &api.endpoints {
-        let router = methods.entry(endpoint.method.clone()).or_default();
-        // A conflict was refused by `check`; here the first one stays.
-        drop(router.insert(pattern(&endpoint.uri), targets(&endpoint.servers)));
+/// Compiles what differs from `before`. What [`check`] refuses is left out.
+pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &Telemetry) -> Prepared {
+    let old = &before.snapshot;
+    let mut prepared = Prepared {
+        snapshot: Arc::clone(snapshot),
+        identity: before.identity,
+        routes: before.routes.clone(),
+        hosts: before.hosts.clone(),
+        routings: before.routings.clone(),
+        consumers: before.consumers.clone(),
+        token_keys: Arc::clone(&before.token_keys),
+        platform: Arc::clone(&before.platform),
+        proxies: Arc::clone(&before.proxies),
+        rules: Arc::clone(&before.rules),
+        allowances: before.allowances.clone(),
+        priorities: before.priorities,
+        shares: before.shares.clone(),
+        peers: Arc::clone(&before.peers),
+        probed: before.probed.clone(),
+    };
+    if !Arc::ptr_eq(&old.limits, &snapshot.limits) {
+        // What an API leaves open is as the settings say.
+        prepared.all_routes(snapshot, telemetry);
+    } else {
+        prepared.routes_of(old, snapshot, telemetry);
     }
-    Route {
-        name: api.path(),
-        targets: targets(&api.servers),
-        methods,
-        headers: api.allowed_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
-        stats: Arc::default(),
-        api: api.clone(),
+    if prepared.priorities != before.priorities || !Arc::ptr_eq(&old.limits, &snapshot.limits) {
+        let taken =
+            (0..).zip(prepared.priorities).filter(|(_, apis)| *apis > 0).map(|(priority, _)| priority);
+        prepared.shares = Shares::compile(snapshot.limits.in_flight, taken).unwrap_or_default();
     }
+    prepared.consumers_of(old, snapshot);
+    prepared.routings_of(old, snapshot);
+    prepared.identity_of(old, snapshot);
+    prepared.allowances_of(old, snapshot);
+    if !Arc::ptr_eq(&old.security, &snapshot.security) {
+        prepared.platform = Addresses::platform(&snapshot.security).map(Arc::new).unwrap_or_default();
+        let proxies = Proxies::compile(&snapshot.security.trusted_proxies);
+        prepared.proxies = proxies.map(Arc::new).unwrap_or_default();
+    }
+    let anew = old.counters != snapshot.counters;
+    if anew || !Arc::ptr_eq(&old.rules, &snapshot.rules) {
+        let known = (!anew).then_some(&*before.rules);
+        prepared.rules = Rules::compile(&snapshot.rules, known).map(Arc::new).unwrap_or_default();
+    }
+    prepared
 }
 
-fn who(consumer: &Consumer, before: &Prepared) -> Arc<Who> {
-    let old = before.consumers.get(&consumer.id.0).and_then(|who| who.limiter.clone());
-    let limiter = consumer.rate.map(|rate| match old {
-        Some(old) if old.rate == rate => old,
-        _ => Arc::new(Limiter::new(rate)),
-    });
-    let subscriptions = consumer.subscriptions.iter().cloned().collect();
-    let name = HeaderValue::from_str(consumer.id.as_str()).ok();
-    Arc::new(Who { consumer: consumer.clone(), name, subscriptions, limiter })
+impl Prepared {
+    fn all_routes(&mut self, snapshot: &Snapshot, telemetry: &Telemetry) {
+        let nothing = Snapshot::default();
+        (self.routes, self.hosts, self.priorities, self.probed) = Default::default();
+        self.routes_of(&nothing, snapshot, telemetry);
+    }
+
+    fn routes_of(&mut self, old: &Snapshot, snapshot: &Snapshot, telemetry: &Telemetry) {
+        for item in old.apis.diff(&snapshot.apis) {
+            let (gone, come) = match item {
+                DiffItem::Add(_, api) => (None, Some(api)),
+                DiffItem::Update { old: (_, gone), new: (_, come) } => (Some(gone), Some(come)),
+                DiffItem::Remove(_, gone) => (Some(gone), None),
+            };
+            let before = gone.and_then(|gone| self.routes.remove(gone.path().as_str()));
+            if before.as_ref().is_some_and(|before| !before.probed.is_empty()) {
+                self.probed.remove(&gone.map(|gone| gone.path()).unwrap_or_default());
+            }
+            if let Some(gone) = gone {
+                self.counted(gone, usize::wrapping_sub);
+                if let Some(host) = &gone.hostname {
+                    self.hosts.remove(host.as_str());
+                }
+                if come.is_none_or(|come| come.id != gone.id) {
+                    telemetry.forget_route(&gone.id);
+                }
+            }
+            if let Some(come) = come {
+                self.counted(come, usize::wrapping_add);
+                self.route(come, before.as_deref(), snapshot, telemetry);
+            }
+        }
+    }
+
+    fn route(&mut self, api: &Arc<Api>, before: Option<&Route>, snapshot: &Snapshot, telemetry: &Telemetry) {
+        let name = api.path();
+        let stats = telemetry.route_stats(&api.id, &name);
+        match Route::compile(api, &snapshot.limits, stats, &self.peers) {
+            Ok(route) => {
+                if let Some(before) = before {
+                    route.follow(before);
+                }
+                let route = Arc::new(route);
+                if !route.probed.is_empty() {
+                    self.probed.insert(name.clone(), Arc::clone(&route));
+                }
+                if let Some(host) = &api.hostname {
+                    self.hosts.insert(host.as_str().into(), Arc::clone(&route));
+                }
+                self.routes.insert(name.into(), route);
+            }
+            Err(wrong) => {
+                tracing::error!(target: "prepare", api = name, field = wrong.field, detail = wrong.detail, "not served");
+            }
+        }
+    }
+
+    fn counted(&mut self, api: &Api, change: impl Fn(usize, usize) -> usize) {
+        if let Some(apis) = self.priorities.get_mut(usize::from(api.priority)) {
+            *apis = change(*apis, 1);
+        }
+    }
+
+    fn consumers_of(&mut self, old: &Snapshot, snapshot: &Snapshot) {
+        let nothing = Snapshot::default();
+        let anew = old.counters != snapshot.counters;
+        if anew {
+            self.consumers = Table::default();
+        }
+        if anew {
+            snapshot.consumers.values().for_each(|consumer| consumer.usage.clear_limits());
+        }
+        let old = if anew { &nothing } else { old };
+        for item in old.consumers.diff(&snapshot.consumers) {
+            let (name, consumer) = match item {
+                DiffItem::Add(name, consumer) | DiffItem::Update { new: (name, consumer), .. } => {
+                    (name, consumer)
+                }
+                DiffItem::Remove(name, _) => {
+                    self.consumers.remove(name.as_str());
+                    continue;
+                }
+            };
+            let before = self.consumers.get(name.as_str()).map(|who| &**who);
+            match Who::compile(consumer, before) {
+                Ok(who) => drop(self.consumers.insert(name.as_str().into(), Arc::new(who))),
+                Err(detail) => tracing::error!(target: "prepare", consumer = name, detail, "not let in"),
+            }
+        }
+    }
+
+    fn routings_of(&mut self, old: &Snapshot, snapshot: &Snapshot) {
+        for item in old.routings.diff(&snapshot.routings) {
+            match item {
+                DiffItem::Remove(key, _) => drop(self.routings.remove(key.as_str())),
+                DiffItem::Add(key, routing) | DiffItem::Update { new: (key, routing), .. } => {
+                    if let Ok(targets) = compile_routing(routing, &self.peers) {
+                        self.routings.insert(key.as_str().into(), Arc::new(targets));
+                    }
+                }
+            }
+        }
+    }
+
+    fn allowances_of(&mut self, old: &Snapshot, snapshot: &Snapshot) {
+        let names = |(_, api): (&String, &Arc<Api>)| api.anonymous_credit_group.is_some();
+        let groups = old.credit_groups.ptr_eq(&snapshot.credit_groups);
+        let anew = old.counters != snapshot.counters;
+        if groups && !anew && !changed(&old.apis, &snapshot.apis).any(names) {
+            return;
+        }
+        let before = if anew { Table::default() } else { std::mem::take(&mut self.allowances) };
+        self.allowances = Table::default();
+        for name in snapshot.apis.values().filter_map(|api| api.anonymous_credit_group.as_ref()) {
+            let rate = snapshot.credit_groups.get(name).and_then(|group| group.anonymous);
+            let Some(rate) = rate.filter(|_| self.allowances.get(name.as_str()).is_none()) else { continue };
+            let known = before.get(name.as_str()).filter(|known| known.continues(rate)).cloned();
+            let made = || Allowance::compile("credit_tiers", rate).map(Arc::new).ok();
+            if let Some(allowance) = known.or_else(made) {
+                self.allowances.insert(name.as_str().into(), allowance);
+            }
+        }
+    }
+
+    /// Whether another may show what it could not before, or the other way round.
+    fn identity_of(&mut self, old: &Snapshot, snapshot: &Snapshot) {
+        let same_keys = old.token_keys.len() == snapshot.token_keys.len()
+            && old
+                .token_keys
+                .iter()
+                .zip(&snapshot.token_keys)
+                .all(|(a, b)| a.kid == b.kid && a.secret.expose() == b.secret.expose());
+        if !same_keys {
+            let keys = snapshot.token_keys.iter();
+            let keys = keys.map(|key| (key.kid.clone(), DecodingKey::from_secret(key.secret.expose())));
+            self.token_keys = Arc::new(keys.collect());
+        }
+        // The keys of an external issuer lie in its API's row.
+        let issuer = |(_, api): (&String, &Arc<Api>)| api.issuer.is_some();
+        let same = same_keys
+            && !changed(&old.apis, &snapshot.apis).any(issuer)
+            && old.consumers.ptr_eq(&snapshot.consumers)
+            && old.revoked_tokens.ptr_eq(&snapshot.revoked_tokens);
+        if !same || old.counters != snapshot.counters {
+            self.identity = snapshot.revision;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gatehouse_corridor::snapshot::Endpoint;
+    use gatehouse_corridor::snapshot::{Consumer, Endpoint, Rate};
     use proptest::prelude::*;
 
+    fn with(before: &Arc<Snapshot>, change: impl FnOnce(&mut Snapshot)) -> Arc<Snapshot> {
+        let mut next = Snapshot::clone(before);
+        next.revision = Revision(before.revision.0 + 1);
+        change(&mut next);
+        Arc::new(next)
+    }
+
+    fn api(name: &str, server: &str) -> Arc<Api> {
+        let api = Api { id: name.into(), name: name.into(), version: "v1".into(), ..Api::default() };
+        Arc::new(Api { servers: vec![server.to_owned()], hostname: Some(format!("{name}.x")), ..api })
+    }
+
     #[test]
-    fn upstream_addresses() {
-        for (text, authority, prefix) in [
-            ("http://a", "a:80", ""),
-            ("http://a:8080/x/", "a:8080", "/x"),
-            ("http://[::1]:1", "[::1]:1", ""),
-        ] {
-            let found = upstream(text).unwrap();
-            assert_eq!((&*found.authority, found.prefix.as_str()), (authority, prefix));
-        }
-        for bad in ["https://a", "a:80", "http://u:p@a", "http://a?x", "", "http://"] {
-            assert!(upstream(bad).is_err(), "{bad}");
-        }
+    fn a_change_costs_what_it_changes() {
+        let telemetry = Telemetry::new(1);
+        let first = with(&Arc::default(), |snapshot| {
+            snapshot.apis.insert("a/v1".into(), api("a", "http://a"));
+            snapshot.apis.insert("b/v1".into(), api("b", "http://b"));
+            let rate = Some(Rate { limit: 1, window_ms: 1_000 });
+            let ana = Consumer { id: "ana".into(), rate, active: true, ..Consumer::default() };
+            snapshot.consumers.insert("ana".into(), Arc::new(ana));
+        });
+        let one = prepare(&first, &Prepared::default(), &telemetry);
+        let second = with(&first, |snapshot| {
+            snapshot.apis.insert("a/v1".into(), api("a", "http://c"));
+        });
+        let two = prepare(&second, &one, &telemetry);
+        let same = |name: &str| Arc::ptr_eq(&one.routes[name], &two.routes[name]);
+        assert!(!same("a/v1") && same("b/v1"));
+        assert_eq!(two.hosts["a.x"].targets.servers[0].host, "c:80");
+        assert!(Arc::ptr_eq(&one.consumers["ana"], &two.consumers["ana"]));
+        assert_eq!(one.identity, two.identity, "nobody may show another thing");
+        let third = with(&second, |snapshot| {
+            snapshot.apis.remove("a/v1");
+            snapshot.consumers["ana"] =
+                Arc::new(Consumer { active: false, ..(*snapshot.consumers["ana"]).clone() });
+        });
+        let three = prepare(&third, &two, &telemetry);
+        assert!(three.routes.get("a/v1").is_none() && three.hosts.get("a.x").is_none());
+        assert!(three.identity > two.identity && !three.consumers["ana"].alive());
+        let limiter = |prepared: &Prepared| prepared.consumers["ana"].limiter.clone().unwrap();
+        assert!(Arc::ptr_eq(&limiter(&two), &limiter(&three)), "it goes on where it stood");
+        let fourth = with(&third, |snapshot| snapshot.counters += 1);
+        let four = prepare(&fourth, &three, &telemetry);
+        assert!(!Arc::ptr_eq(&limiter(&three), &limiter(&four)));
     }
 
     proptest! {
@@ -209,12 +385,11 @@ mod tests {
                 .iter()
                 .map(|uri| Endpoint { method: "GET".into(), uri: uri.clone(), ..Endpoint::default() })
                 .collect();
-            let api = Api { name: "a".into(), version: "v1".into(), endpoints, servers: vec![server], ..Api::default() };
-            let snapshot = Snapshot { apis: [("a/v1".to_owned(), Arc::new(api))].into_iter().collect(), ..Snapshot::default() };
-            let prepared = prepare(&snapshot, &Prepared::default());
-            if check(&Snapshot::default(), &snapshot).is_empty() {
-                prop_assert_eq!(prepared.routes["a/v1"].targets.all.len(), 1);
-            }
+            let api = Arc::new(Api { endpoints, ..(*api("a", &server)).clone() });
+            let snapshot = with(&Arc::default(), |snapshot| drop(snapshot.apis.insert("a/v1".into(), api)));
+            let prepared = prepare(&snapshot, &Prepared::default(), &Telemetry::new(1));
+            let passes = check(&Snapshot::default(), &snapshot).is_empty();
+            prop_assert_eq!(passes, prepared.routes.get("a/v1").is_some());
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The newest log lines and access records, in memory, for consoles. Filtering happens here, before any cut.
 //! Access records are kept as they come and become text only for a reader: at full load nobody pays for lines that
-//! nobody reads.
+//! nobody reads. Whatever leaves here, to a console or to the echo on standard error, has passed the redactor.
 
 use gatehouse_common::limits::{LOG_MESSAGE_BYTES, LOG_RING_LINES};
 use gatehouse_common::logquery::LogFilter;
 use gatehouse_common::ops::logs::{Level, LogLine};
+use gatehouse_common::redact::Redactor;
+use gatehouse_common::secret::MASK;
 use gatehouse_common::units;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::telemetry::AccessRecord;
@@ -37,13 +39,24 @@ struct Lines {
     kept: VecDeque<Kept>,
 }
 
+/// What is told of each event as it comes.
+type Echo = Arc<dyn Fn(&LogLine) + Send + Sync>;
+
 /// The ring; cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct LogRing {
     lines: Arc<RwLock<Lines>>,
     /// Number that the next line gets.
     next: watch::Sender<u64>,
     clock: Clock,
+    redactor: Redactor,
+    echo: Option<Echo>,
+}
+
+impl Debug for LogRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogRing").field("next", &self.next).finish_non_exhaustive()
+    }
 }
 
 /// What a look into the ring gave.
@@ -61,8 +74,14 @@ pub(crate) struct Taken {
 impl LogRing {
     /// An empty ring.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self { lines: Arc::default(), next: watch::Sender::new(0), clock }
+    pub fn new(clock: Clock, redactor: Redactor) -> Self {
+        Self { lines: Arc::default(), next: watch::Sender::new(0), clock, redactor, echo: None }
+    }
+
+    /// The same ring, which also hands each event on (access records not) as it comes.
+    #[must_use]
+    pub fn echoing(self, echo: impl Fn(&LogLine) + Send + Sync + 'static) -> Self {
+        Self { echo: Some(Arc::new(echo)), ..self }
     }
 
     /// Takes finished requests over.
@@ -104,7 +123,7 @@ impl LogRing {
         let skip = usize::try_from(begin - lines.first).unwrap_or(usize::MAX);
         let mut taken = Taken { next: begin, missed: begin - from, ..Taken::default() };
         for kept in lines.kept.iter().skip(skip).take(CHUNK_LINES) {
-            let line = told(taken.next, kept);
+            let line = told(taken.next, kept, &self.redactor);
             taken.next += 1;
             if filter.matches(&line, now_ms) {
                 taken.lines.push(line);
@@ -115,21 +134,18 @@ impl LogRing {
     }
 }
 
-fn told(number: u64, kept: &Kept) -> LogLine {
+fn told(number: u64, kept: &Kept, redactor: &Redactor) -> LogLine {
     match kept {
         Kept::Line(line) => LogLine { number, ..LogLine::clone(line) },
-        Kept::Access(record) => access(number, record),
+        Kept::Access(record) => access(number, record, redactor),
     }
 }
 
-fn access(number: u64, record: &AccessRecord) -> LogLine {
-    let level = match record.status {
-        500.. => Level::Error,
-        499 | 429 => Level::Warn,
-        _ => Level::Info,
-    };
+fn access(number: u64, record: &AccessRecord, redactor: &Redactor) -> LogLine {
     let took = units::latency(record.micros);
-    let mut message = format!("{} {} {} {took}", record.method, record.path, record.status);
+    // The path by itself: a secret in it might seem to reach to the end of the line.
+    let path = redactor.redact(&record.path);
+    let mut message = format!("{} {path} {} {took}", record.method, record.status);
     if !record.failure.is_empty() {
         message.push(' ');
         message.push_str(record.failure);
@@ -143,11 +159,11 @@ fn access(number: u64, record: &AccessRecord) -> LogLine {
         ("upstream", &record.upstream),
     ];
     for (name, value) in texts.iter().filter(|(_, value)| !value.is_empty()) {
-        fields.insert((*name).to_owned(), printable(value));
+        fields.insert((*name).to_owned(), printable(&redactor.redact(value)));
     }
     fields.insert("status".to_owned(), record.status.to_string());
     fields.insert("micros".to_owned(), record.micros.to_string());
-    let message = printable(&message);
+    let (message, level) = (printable(&message), record.level());
     LogLine { number, at_unix_ms: record.at_unix_ms, level, target: "record".to_owned(), message, fields }
 }
 
@@ -168,35 +184,37 @@ fn printable(text: &str) -> String {
     out
 }
 
-#[derive(Default)]
-struct Fields {
+struct Fields<'r> {
+    redactor: &'r Redactor,
     message: String,
     fields: BTreeMap<String, String>,
 }
 
-impl Visit for Fields {
+impl Visit for Fields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.put(field, format!("{value:?}"));
+        self.put(field, &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.to_owned());
+        self.put(field, value);
     }
 }
 
-impl Fields {
-    fn put(&mut self, field: &Field, text: String) {
+impl Fields<'_> {
+    fn put(&mut self, field: &Field, text: &str) {
         if field.name() == "message" {
-            self.message = printable(&text);
+            self.message = printable(&self.redactor.redact(text));
         } else {
-            self.fields.insert(field.name().to_owned(), printable(&text));
+            let secret = !text.is_empty() && self.redactor.is_secret(field.name());
+            let shown = if secret { MASK.to_owned() } else { printable(&self.redactor.redact(text)) };
+            self.fields.insert(field.name().to_owned(), shown);
         }
     }
 }
 
 impl<S: tracing::Subscriber> Layer<S> for LogRing {
     fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
-        let mut seen = Fields::default();
+        let mut seen = Fields { redactor: &self.redactor, message: String::new(), fields: BTreeMap::new() };
         event.record(&mut seen);
         let level = match *event.metadata().level() {
             tracing::Level::ERROR => Level::Error,
@@ -213,6 +231,9 @@ impl<S: tracing::Subscriber> Layer<S> for LogRing {
             message: seen.message,
             fields: seen.fields,
         };
+        if let Some(echo) = &self.echo {
+            echo(&line);
+        }
         self.push(std::iter::once(Kept::Line(Box::new(line))));
     }
 }
@@ -220,9 +241,10 @@ impl<S: tracing::Subscriber> Layer<S> for LogRing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     fn ring(count: usize) -> LogRing {
-        let ring = LogRing::new(Clock::manual(1_000));
+        let ring = LogRing::new(Clock::manual(1_000), Redactor::default());
         let record =
             |index: usize| AccessRecord { status: 200, path: format!("/{index}"), ..AccessRecord::default() };
         ring.push_access((0..count).map(record));
@@ -245,6 +267,25 @@ mod tests {
         let taken = ring.take(0, &filter);
         assert_eq!(taken.lines.len(), 1);
         assert!(taken.at_end && taken.lines[0].message.contains("/299 200"));
+    }
+
+    #[test]
+    fn no_line_leaves_with_a_secret() {
+        let told = Arc::new(RwLock::new(Vec::new()));
+        let heard = Arc::clone(&told);
+        let echo = move |line: &LogLine| heard.write().unwrap().push(line.clone());
+        let ring = ring(0).echoing(echo);
+        let record = AccessRecord { path: "/a;cookie=s3cr3t".to_owned(), ..AccessRecord::default() };
+        ring.push_access(std::iter::once(record));
+        let subscriber = tracing_subscriber::registry().with(ring.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(password = "s3cr3t", error = %"sent Bearer s3cr3t", "Cookie: {}", "a=s3cr3t");
+        });
+        let lines = ring.take(0, &LogFilter::default()).lines;
+        assert!(lines[0].message.starts_with(" /a;cookie=••• 0 "), "{lines:?}");
+        let echoed = told.read().unwrap().clone();
+        assert_eq!((lines.len(), echoed.len(), &echoed[0].fields), (2, 1, &lines[1].fields));
+        assert!(!format!("{lines:?}{echoed:?}").contains("s3cr3t"), "{lines:?}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use gatehouse_common::health::{HealthItem, Severity};
 use gatehouse_common::ops::metrics::Window;
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -71,8 +72,10 @@ impl Monitor {
             let named = |item| HealthItem { check: check.name.to_owned(), ..item };
             items.extend((check.look)(&sight).await.into_iter().map(named));
         }
-        let disk_free = self.world.disk().ok().map(|(free, whole)| free as f64 / whole.max(1) as f64);
+        let disk = self.world.disk().ok();
+        let disk_free = disk.map(|(free, whole)| free as f64 / whole.max(1) as f64);
         let backup_age = health::backup_age(&self.world).await.map(|age| age.as_secs());
+        self.tell(&items, disk.map(|(free, _)| free), backup_age);
         let now_ms = self.world.clock.unix_ms();
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         for item in &mut items {
@@ -82,6 +85,17 @@ impl Monitor {
         items.sort_by_key(|item| std::cmp::Reverse(item.severity));
         *seen = Seen { items: items.clone(), disk_free, backup_age };
         items
+    }
+
+    /// Leaves what was seen where `/metrics` finds it.
+    fn tell(&self, items: &[HealthItem], disk_free: Option<u64>, backup_age: Option<u64>) {
+        let count = |severity| items.iter().filter(|item| item.severity == severity).count() as u64;
+        let known = |number: Option<u64>| number.and_then(|number| i64::try_from(number).ok()).unwrap_or(-1);
+        let seen = &self.telemetry.seen;
+        seen.warnings.store(count(Severity::Warning), Ordering::Relaxed);
+        seen.criticals.store(count(Severity::Critical), Ordering::Relaxed);
+        seen.disk_free_bytes.store(known(disk_free), Ordering::Relaxed);
+        seen.backup_age_secs.store(known(backup_age), Ordering::Relaxed);
     }
 
     /// Adds to a window what is not counted but looked at.

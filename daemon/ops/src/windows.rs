@@ -40,7 +40,7 @@ struct Second {
     length_ms: u64,
     revision: Revision,
     total: Delta,
-    routes: Vec<(RouteId, String, Delta)>,
+    routes: Vec<(RouteId, Arc<str>, Delta)>,
     in_flight: u64,
     connections: u64,
     dropped: u64,
@@ -126,18 +126,19 @@ impl Sampler {
         self.total = Some(now);
         let mut routes = Vec::new();
         let known = telemetry.routes();
-        for (id, name, stats) in known.iter() {
+        for (id, route) in &known {
+            let (name, stats) = (&route.name, &route.stats);
             let before = self.routes.get(id);
             let requests = stats.requests.load(Ordering::Relaxed);
             if requests == before.map_or(0, |before| before.numbers[0]) {
                 continue;
             }
             let now = counts(stats);
-            routes.push((id.clone(), name.clone(), delta(stats, before, &now)));
+            routes.push((id.clone(), Arc::clone(name), delta(stats, before, &now)));
             self.routes.insert(id.clone(), now);
         }
         if self.routes.len() > known.len() {
-            self.routes.retain(|id, _| known.iter().any(|(there, ..)| there == id));
+            self.routes.retain(|id, _| known.contains_key(id));
         }
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Second {
@@ -227,7 +228,7 @@ impl Windows {
 fn window(seconds: &[Arc<Second>]) -> Window {
     let Some(newest) = seconds.first() else { return Window::default() };
     let mut total = Delta::default();
-    let mut routes: BTreeMap<&RouteId, (&String, Delta)> = BTreeMap::new();
+    let mut routes: BTreeMap<&RouteId, (&str, Delta)> = BTreeMap::new();
     for second in seconds {
         total.add(&second.total);
         for (id, name, delta) in &second.routes {
@@ -238,7 +239,7 @@ fn window(seconds: &[Arc<Second>]) -> Window {
         .into_iter()
         .map(|(id, (name, delta))| RouteTraffic {
             route: id.clone(),
-            name: name.clone(),
+            name: name.to_owned(),
             traffic: delta.traffic(),
         })
         .collect();
@@ -294,7 +295,7 @@ mod tests {
     fn old_seconds_forget_their_routes_and_the_oldest_go() {
         let windows = Windows::default();
         for number in 0..WINDOWS_KEPT as i64 + 5 {
-            let routes = vec![(RouteId::from("r"), "r".to_owned(), Delta::default())];
+            let routes = vec![(RouteId::from("r"), "r".into(), Delta::default())];
             windows.push(Second { at_unix_ms: number, routes, ..Second::default() });
         }
         let all = windows.history(10_000);

@@ -3,10 +3,13 @@
 use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
 use super::signing::SigningKey;
 use super::{Merged, Value};
+use crate::upstreams::DNS_PORT;
 use gatehouse_common::secret::Secret;
-use gatehouse_control::Effective;
+use gatehouse_control::{Effective, MetricsAccess};
+use gatehouse_corridor::snapshot::GatewayLimits;
+use gatehouse_data::ClientLimits;
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -47,6 +50,11 @@ pub(crate) struct Settings {
     pub(crate) log_level: String,
     pub(crate) log_json: bool,
     pub(crate) log_dir: PathBuf,
+    pub(crate) access_json: bool,
+    pub(crate) access_file_bytes: u64,
+    pub(crate) access_files: usize,
+    pub(crate) redact_fields: Vec<String>,
+    pub(crate) metrics: MetricsAccess,
     pub(crate) admin_username: String,
     pub(crate) admin_email: String,
     pub(crate) admin_password: Option<Secret<String>>,
@@ -74,13 +82,11 @@ pub(crate) struct Settings {
     pub(crate) cors_strict: bool,
     /// `None`: nothing says, so the platform's own settings do.
     pub(crate) localhost_bypass: Option<bool>,
-    pub(crate) body_bytes_max: u64,
-    pub(crate) connect_timeout_millis: u64,
-    pub(crate) read_timeout_millis: u64,
-    pub(crate) upstream_idle_connections: usize,
-    pub(crate) upstream_idle_millis: u64,
-    pub(crate) in_flight_max: u64,
+    pub(crate) dns_servers: Vec<SocketAddr>,
+    pub(crate) hosts_file: PathBuf,
     pub(crate) drain: Duration,
+    pub(crate) clients: ClientLimits,
+    pub(crate) gateway: GatewayLimits,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
     /// All of them as they are shown.
@@ -103,9 +109,14 @@ impl Settings {
             ("workers", self.workers != new.workers),
             ("log_format", self.log_json != new.log_json),
             ("log_dir", self.log_dir != new.log_dir),
+            ("access_format", self.access_json != new.access_json),
+            ("access_file_bytes", self.access_file_bytes != new.access_file_bytes),
+            ("access_files", self.access_files != new.access_files),
+            ("redact_fields", self.redact_fields != new.redact_fields),
             ("argon2", self.argon2 != new.argon2),
             ("hash_threads", self.hash_threads != new.hash_threads),
             ("drain_secs", self.drain != new.drain),
+            ("client_*, proxy_protocol", self.clients != new.clients),
             ("store_backend", self.store_backend != new.store_backend),
             ("encryption_key", other(&self.encryption_key, &new.encryption_key)),
         ];
@@ -113,7 +124,7 @@ impl Settings {
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     merged: &'a Merged,
     problems: Vec<String>,
 }
@@ -124,20 +135,20 @@ impl Reader<'_> {
         self.merged.get(name).cloned().unwrap_or_else(none)
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.value(name).text
     }
 
-    fn optional(&self, name: &str) -> Option<String> {
+    pub(super) fn optional(&self, name: &str) -> Option<String> {
         Some(self.text(name)).filter(|text| !text.is_empty())
     }
 
-    fn list(&self, name: &str) -> Vec<String> {
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
         let text = self.text(name);
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    fn problem(&mut self, name: &str, expected: impl Display) {
+    pub(super) fn problem(&mut self, name: &str, expected: impl Display) {
         let value = self.value(name);
         let secret = super::table::named(name).is_some_and(|setting| setting.secret);
         let shown =
@@ -145,7 +156,7 @@ impl Reader<'_> {
         self.problems.push(format!("{name} = {shown} ({}): {expected}", value.source));
     }
 
-    fn number<T: FromStr + Default + PartialOrd + Display + Copy>(
+    pub(super) fn number<T: FromStr + Default + PartialOrd + Display + Copy>(
         &mut self,
         name: &str,
         low: T,
@@ -165,7 +176,7 @@ impl Reader<'_> {
         value
     }
 
-    fn flag(&mut self, name: &str) -> bool {
+    pub(super) fn flag(&mut self, name: &str) -> bool {
         match self.text(name).trim().to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
@@ -182,6 +193,21 @@ impl Reader<'_> {
             self.problem(name, format!("expected one of {}", allowed.join(", ")));
         }
         text
+    }
+
+    fn dns_servers(&mut self) -> Vec<SocketAddr> {
+        let text = self.text("dns_servers");
+        let mut servers = Vec::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let alone = word.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
+            match word.parse().or(alone) {
+                Ok(server) => servers.push(server),
+                Err(_) => {
+                    self.problem("dns_servers", "expected ADDRESS or ADDRESS:PORT, with commas between")
+                }
+            }
+        }
+        servers
     }
 
     fn signing_keys(&mut self) -> Vec<SigningKey> {
@@ -224,6 +250,11 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         log_level: r.one_of("log_level", &["error", "warn", "warning", "info", "debug", "trace"]),
         log_json: r.one_of("log_format", &["plain", "json"]) == "json",
         log_dir,
+        access_json: r.one_of("access_format", &["json", "plain"]) == "json",
+        access_file_bytes: r.number("access_file_bytes", 65_536, 1 << 40),
+        access_files: r.number("access_files", 1, 10_000),
+        redact_fields: r.redact_fields(),
+        metrics: r.metrics(),
         admin_username: r.text("admin_username"),
         admin_email: r.text("admin_email"),
         admin_password: r.optional("admin_password").map(Secret::new),
@@ -261,13 +292,11 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         allow_credentials: r.flag("allow_credentials"),
         cors_strict: r.flag("cors_strict"),
         localhost_bypass: r.optional("localhost_bypass").map(|_| r.flag("localhost_bypass")),
-        body_bytes_max: r.number("body_bytes_max", 1, 1 << 40),
-        connect_timeout_millis: r.number("connect_timeout_millis", 1, 600_000),
-        read_timeout_millis: r.number("read_timeout_millis", 1, 86_400_000),
-        upstream_idle_connections: r.number("upstream_idle_connections", 0, 100_000),
-        upstream_idle_millis: r.number("upstream_idle_millis", 1, 86_400_000),
-        in_flight_max: r.number("in_flight_max", 1, 10_000_000),
+        dns_servers: r.dns_servers(),
+        hosts_file: PathBuf::from(r.text("hosts_file")),
         drain: Duration::from_secs(r.number("drain_secs", 0, 86_400)),
+        clients: r.clients(),
+        gateway: r.gateway(),
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
         data_dir,
         file,
@@ -352,9 +381,13 @@ mod tests {
         for (environment, name) in [
             (vec![("GATEHOUSE_LISTEN", "nowhere")], "listen"),
             (vec![("THREADS", "many")], "workers"),
+            (vec![("GATEHOUSE_DNS_SERVERS", "10.0.0.1, [::1]:5353, ::1, nowhere")], "dns_servers"),
             (vec![("JWT_SECRET_KEY", "tooshort1")], "signing_key"),
             (vec![("JWT_SECRET_KEY", long), ("MEM_ENCRYPTION_KEY", long)], "encryption_key"),
             (vec![("DOORMAN_ADMIN_PASSWORD", "tiny")], "admin_password"),
+            (vec![("GATEHOUSE_REDACT_FIELDS", &*"x".repeat(99))], "redact_fields"),
+            (vec![("PROMETHEUS_TOKEN", "tooshort1")], "prometheus_token"),
+            (vec![("PROMETHEUS_IP_ALLOWLIST", "10.0.0.0/8, nowhere")], "prometheus_allowlist"),
             (vec![("ENV", "production")], "tls_in_front"),
             (vec![("ENV", "Prod")], "tls_in_front"),
             (

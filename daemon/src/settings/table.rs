@@ -76,6 +76,19 @@ settings! {
     log_level "info" [same("LOG_LEVEL")] => "error, warn, info, debug or trace.";
     log_format "plain" [same("LOG_FORMAT")] => "plain or json.";
     log_dir "" [same("LOGS_DIR")] => "Folder of the log files; empty is `logs` in the data folder.";
+    access_format "json" => "Access records as json lines, or plain: one line for the eye.";
+    access_file_bytes "67108864" => "Size at which a file of access records is followed by the next, bytes.";
+    access_files "16" => "Files of access records kept; one is begun each day and at that size.";
+    redact_fields "" => "Names, separated by commas, whose values never reach a log, beside those of passwords, tokens, keys and cookies.";
+    prometheus_enabled "true" [same("PROMETHEUS_ENABLED")] => "Serves `/metrics`.";
+    prometheus_public "false" [same("PROMETHEUS_PUBLIC")] => "To everybody; else to loopback, the token and the list below.";
+    prometheus_token "" [same("PROMETHEUS_BEARER_TOKEN"), same("PROMETHEUS_TOKEN")] true
+        => "Bearer token that opens `/metrics`, at least 16 characters.";
+    prometheus_allowlist "" [same("PROMETHEUS_ALLOWLIST"), same("PROMETHEUS_IP_ALLOWLIST")]
+        => "Addresses and networks that may read `/metrics`, separated by commas.";
+    prometheus_trust_forwarded "false" [same("PROMETHEUS_TRUST_XFF")]
+        => "The last address of `X-Forwarded-For` is the reader's; else a forwarded request is never loopback's.";
+    prometheus_apis_max "200" => "APIs with series of their own, by name; the rest are `other`.";
     admin_username "admin" [same("BOOTSTRAP_ADMIN_USERNAME")] => "Name of the first administrator.";
     admin_email "admin@localhost.localdomain" [same("DOORMAN_ADMIN_EMAIL"), same("SEED_ADMIN_EMAIL")]
         => "E-mail address of the first administrator.";
@@ -132,9 +145,41 @@ settings! {
         => "Longest time to the first byte of an upstream's answer, milliseconds.";
     upstream_idle_connections "256" [same("HTTP_MAX_KEEPALIVE")]
         => "Idle connections kept per worker and upstream.";
+    upstream_connections_max "1024" [same("HTTP_MAX_CONNECTIONS")]
+        => "Connections to one upstream server; each worker has its share. Over it calls wait up to the time to connect, then get 503.";
+    dns_servers "" => "Name servers that upstreams' names are asked of, ADDRESS or ADDRESS:PORT, with commas between; empty takes those of /etc/resolv.conf.";
+    hosts_file "/etc/hosts" => "File of fixed addresses of names, which come before any name server's; read at the start and at a reload.";
     upstream_idle_millis "30000" [with("HTTP_KEEPALIVE_EXPIRY", Convert::SecondsToMillis)]
         => "Longest life of an idle upstream connection, milliseconds.";
+    strict_options "false" [same("STRICT_OPTIONS_405")]
+        => "OPTIONS of a path that no endpoint has is answered with 405 instead of 204.";
+    skip_tiers "false" [same("SKIP_TIER_RATE_LIMIT")] => "Limits of tiers do not count.";
+    breaker "true" [same("CIRCUIT_BREAKER_ENABLED")] => "An upstream server that fails is left alone for a while.";
+    breaker_failures "5" [same("CIRCUIT_BREAKER_THRESHOLD")] => "Failures in a row after which that begins.";
+    breaker_open_millis "30000" [with("CIRCUIT_BREAKER_TIMEOUT", Convert::SecondsToMillis)]
+        => "How long until one call may try it again, milliseconds.";
+    retry_base_millis "250" [with("HTTP_RETRY_BASE_DELAY", Convert::SecondsToMillis)]
+        => "Longest delay before the first retry; it doubles with each, milliseconds.";
+    retry_most_millis "2000" [with("HTTP_RETRY_MAX_DELAY", Convert::SecondsToMillis)]
+        => "Longest delay before any retry, milliseconds.";
+    compression "true" [same("COMPRESSION_ENABLED")]
+        => "Answers are compressed for clients that take it, where the API does not say.";
+    compression_level "1" [same("COMPRESSION_LEVEL")] => "1 (quick) to 9 (small).";
+    compression_least_bytes "500" [same("COMPRESSION_MINIMUM_SIZE")] => "Shorter bodies stay as they are, bytes.";
+    cache_bytes "67108864" => "Memory of the response cache over all workers, bytes.";
+    trace "false" => "Begins a trace (W3C trace context) for calls that bring none; one that is brought goes on in any case.";
+    websockets "false" [same("WEBSOCKETS_ENABLED")]
+        => "Calls of every API may switch to WebSocket, not only those of APIs that say so.";
+    client_connections_max "2048"
+        => "Connections of one client address (IPv6: of one /64) at the same time; further ones are closed.";
+    proxy_protocol "false"
+        => "Every peer begins with a PROXY header (version 1 or 2) that names the client; only behind a balancer that does.";
     in_flight_max "4096" => "Requests in flight before new ones get 503.";
+    client_idle_secs "75" => "A client's connection that asks for nothing is closed after so long, seconds.";
+    client_head_secs "10" => "Longest time from the first byte of a request's head to its last, seconds.";
+    client_stall_secs "30"
+        => "Period in which a client must send or take `client_least_bytes`, or all there is, seconds.";
+    client_least_bytes "4096" => "Least bytes of a body or an answer in each such period.";
     drain_secs "30" => "Longest time requests in flight may take at shutdown, seconds.";
     store_backend "sled" => "sled, or memory (nothing survives a restart).";
 }
@@ -164,9 +209,9 @@ pub(crate) fn document() -> String {
     for setting in SETTINGS {
         let aliases: Vec<String> = setting.aliases.iter().map(|alias| format!("`{}`", alias.name)).collect();
         let default = match (setting.secret, setting.default) {
-            (true, _) => "made".to_owned(),
-            (false, "") => "empty".to_owned(),
-            (false, text) => format!("`{text}`"),
+            (true, _) if setting.help.contains("makes one") => "made".to_owned(),
+            (_, "") => "empty".to_owned(),
+            (_, text) => format!("`{text}`"),
         };
         page.push_str(&format!(
             "| `{}` | {default} | {} | {} |\n",

@@ -80,7 +80,7 @@ pub(crate) fn conclude(
     out: &mut impl Write,
     results: &Path,
     rows: &[Row],
-    fresh: &Value,
+    (fresh, crowd): (&Value, &Value),
     calls: &[(&str, Option<f64>)],
 ) -> anyhow::Result<()> {
     let ratio = rows
@@ -113,6 +113,7 @@ pub(crate) fn conclude(
         "versions": [version("/usr/sbin/nginx"), version("/usr/sbin/haproxy"), version("/usr/bin/wrk")],
         "processors": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         "fresh": fresh,
+        "crowd": crowd,
         "bars": bars,
         "system_calls": calls,
         "rows": rows.iter().map(value).collect::<Vec<_>>(),

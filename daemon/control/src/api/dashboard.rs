@@ -70,8 +70,8 @@ async fn dashboard(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Out
     });
     let routes = telemetry.routes();
     let mut apis: Vec<_> = routes
-        .iter()
-        .map(|(_, name, stats)| (stats.requests.load(Ordering::Relaxed), name))
+        .values()
+        .map(|entry| (entry.stats.requests.load(Ordering::Relaxed), &*entry.name))
         .filter(|(requests, _)| *requests > 0)
         .collect();
     apis.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));

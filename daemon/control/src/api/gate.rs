@@ -1,8 +1,8 @@
-//! Before every management route: the platform's address lists (spec/doorman.md 4.17) and its cross-origin rules (4.23).
+//! Before every management route: the platform's cross-origin rules (spec/doorman.md 4.23). Its address lists are kept by
+//! the data plane, which sees every request first.
 
 use crate::Inner;
 use crate::envelope;
-use crate::session;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue, ORIGIN};
@@ -11,9 +11,6 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpResponse};
 
-/// The route by which a list that shuts too much out is mended.
-const SETTINGS: &str = "/platform/security/settings";
-
 pub(crate) async fn gate<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -21,11 +18,6 @@ pub(crate) async fn gate<B: MessageBody + 'static>(
     let Some(control) = request.app_data::<Data<Inner>>().cloned() else {
         return next.call(request).await.map(ServiceResponse::map_into_left_body);
     };
-    let settings = request.path().trim_end_matches('/') == SETTINGS;
-    if let Some(problem) = session::shut_out(&control, request.request()).filter(|_| !settings) {
-        let response = envelope::filtered(request.request(), &problem);
-        return Ok(request.into_response(response).map_into_right_body());
-    }
     let platform = request.path().starts_with("/platform");
     let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok()).unwrap_or_default();
     let (origin, preflight) = (origin.to_owned(), request.method() == Method::OPTIONS);

@@ -11,6 +11,9 @@ pub struct GatewayLimits {
     pub read_timeout_ms: u64,
     /// Idle upstream connections kept per worker and upstream.
     pub idle_connections: usize,
+    /// Connections to one upstream server over all workers, each of which has its share, at least one; over it calls
+    /// wait, then get 503 `GTW999`.
+    pub upstream_connections: usize,
     /// Milliseconds an idle upstream connection is kept.
     pub idle_timeout_ms: u64,
     /// Requests in flight over all workers before 503.
@@ -29,6 +32,8 @@ pub struct GatewayLimits {
     pub compression: Compression,
     /// Bytes of the response cache over all workers.
     pub cache_bytes: u64,
+    /// Begins a trace for calls that bring none (W3C trace context); one that is brought goes on in any case.
+    pub trace: bool,
     /// `WEBSOCKETS_ENABLED`: every API's requests may switch, not only those of APIs that say so.
     pub websockets: bool,
 }
@@ -62,6 +67,7 @@ impl Default for GatewayLimits {
             connect_timeout_ms: 5_000,
             read_timeout_ms: 30_000,
             idle_connections: 256,
+            upstream_connections: 1_024,
             idle_timeout_ms: 30_000,
             in_flight: 4_096,
             strict_envelope: false,
@@ -71,6 +77,7 @@ impl Default for GatewayLimits {
             retry_delay_ms: (250, 2_000),
             compression: Compression { enabled: true, level: 1, least_bytes: 500 },
             cache_bytes: 67_108_864,
+            trace: false,
             websockets: false,
         }
     }

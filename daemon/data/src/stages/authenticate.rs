@@ -3,9 +3,11 @@
 
 use crate::call::{Admitted, Call, Known};
 use crate::failure::Failure;
-use crate::lane::{Lane, Verified};
-use crate::prepare::{Prepared, Who};
-use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
+use crate::http1::fields::Name;
+use crate::lane::Verified;
+use crate::prepare::Prepared;
+use crate::prepare::route::Access;
+use crate::prepare::who::Who;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -13,7 +15,6 @@ use std::sync::Arc;
 
 const COOKIE_NAME: &str = "access_token_cookie";
 const KEY_PREFIX: &str = "mcp_";
-static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 #[derive(Deserialize)]
 struct Claims {
@@ -27,39 +28,37 @@ struct Claims {
 }
 
 pub(crate) fn authenticate<'a>(call: Call<'a, Admitted<'a>>) -> Result<Call<'a, Known<'a>>, Failure> {
-    let api = &call.stage.0.route.api;
-    let who = if api.public || !api.auth_required {
-        None
-    } else {
-        let credential = credential(&call).ok_or(Failure::Unauthenticated)?;
-        let now_ms = call.now_ms;
-        let who = match credential.strip_prefix(KEY_PREFIX) {
-            Some(_) => by_key(call.prepared, credential, now_ms),
-            None => by_token(call.lane, call.prepared, credential, now_ms),
-        };
-        Some(who.ok_or(Failure::Unauthenticated)?)
+    let access = call.stage.0.route.access;
+    let who = match (access, credential(&call)) {
+        (Access::Public, _) | (Access::Anonymous, None) => None,
+        (Access::Known, None) => return Err(Failure::Unauthenticated),
+        // Who shows a credential wants it to count: a bad one is refused also where none is needed.
+        (_, Some(credential)) => {
+            let who = match credential.strip_prefix(KEY_PREFIX) {
+                Some(_) => by_key(call.prepared, credential, call.now_ms),
+                None => by_token(&call, credential),
+            };
+            Some(who.ok_or(Failure::Unauthenticated)?)
+        }
     };
     Ok(call.on(|Admitted(routed)| Known { routed, who }))
 }
 
-/// As text. Not `to_str`, which looks at each byte by itself: a token has hundreds.
-fn text(value: &HeaderValue) -> Option<&str> {
-    std::str::from_utf8(value.as_bytes()).ok()
-}
-
 /// The cookie comes first, as older clients expect (spec/doorman.md 2.2).
 fn credential<'c>(call: &'c Call<'_, Admitted<'_>>) -> Option<&'c str> {
-    let headers = call.request.headers();
-    let cookies = headers.get_all(COOKIE).filter_map(text).flat_map(|line| line.split(';'));
-    let cookie =
-        cookies.filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == COOKIE_NAME);
+    let head = call.head;
+    let cookies = head.all(Name::Cookie).filter_map(|line| std::str::from_utf8(line).ok());
+    let cookie = cookies
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, _)| *name == COOKIE_NAME);
     if let Some((_, value)) = cookie.filter(|(_, value)| !value.is_empty()) {
         return Some(value);
     }
-    if let Some(key) = headers.get(&API_KEY).and_then(text) {
+    if let Some(key) = head.get_text(Name::ApiKey) {
         return Some(key);
     }
-    let value = text(headers.get(AUTHORIZATION)?)?;
+    let value = head.get_text(Name::Authorization)?;
     let token = match value.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token,
         Some(_) => return None,
@@ -74,29 +73,55 @@ fn by_key(prepared: &Prepared, key: &str, now_ms: i64) -> Option<Arc<Who>> {
     if key.expires_unix_ms.is_some_and(|expires| expires <= now_ms) {
         return None;
     }
-    prepared.consumers.get(key.consumer.as_str()).filter(|who| alive(who)).cloned()
+    prepared.consumers.get(key.consumer.as_str()).filter(|who| who.alive()).cloned()
 }
 
-fn alive(who: &Who) -> bool {
-    who.consumer.active && !who.consumer.revoked
-}
-
-fn by_token(lane: &Lane, prepared: &Prepared, token: &str, now_ms: i64) -> Option<Arc<Who>> {
-    let now_secs = now_ms / 1_000;
-    if let Some(verified) = lane.verified(token, prepared.revision.0) {
-        return (verified.expires_secs > now_secs).then_some(verified.who);
+fn by_token(call: &Call<'_, Admitted<'_>>, token: &str) -> Option<Arc<Who>> {
+    let (lane, prepared, route) = (call.lane, call.prepared, call.stage.0.route);
+    let now_secs = call.now_ms / 1_000;
+    if let Some(verified) = lane.verified(token, prepared.identity.0) {
+        let here = verified.route.as_ref().is_none_or(|id| *id == route.api.id);
+        return (here && verified.expires_secs > now_secs).then_some(verified.who);
     }
+    let verified = match own(prepared, token, now_secs) {
+        Some(verified) => verified,
+        None => foreign(call, token)?,
+    };
+    lane.remember(token, verified.clone());
+    Some(verified.who)
+}
+
+/// A token of ours.
+fn own(prepared: &Prepared, token: &str, now_secs: i64) -> Option<Verified> {
     let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
     let mut validation = Validation::new(Algorithm::HS256);
     validation.validate_exp = false; // against our own clock, below
     validation.required_spec_claims.clear();
     let claims =
         jsonwebtoken::decode::<Claims>(token, prepared.token_keys.get(&kid)?, &validation).ok()?.claims;
-    let who = prepared.consumers.get(&claims.sub).filter(|who| alive(who))?;
-    let revoked = prepared.revoked.contains(&claims.jti) || prepared.revoked.contains(&claims.sid);
+    let who = prepared.consumers.get(claims.sub.as_str()).filter(|who| who.alive())?;
+    let revoked =
+        prepared.revoked_tokens.contains(&claims.jti) || prepared.revoked_tokens.contains(&claims.sid);
     if claims.exp <= now_secs || revoked || claims.epoch != who.consumer.token_epoch {
         return None;
     }
-    lane.remember(token, Verified { who: Arc::clone(who), expires_secs: claims.exp });
-    Some(Arc::clone(who))
+    Some(Verified { who: Arc::clone(who), expires_secs: claims.exp, route: None })
+}
+
+/// One of the issuer that the API trusts; it counts for this API alone.
+fn foreign(call: &Call<'_, Admitted<'_>>, token: &str) -> Option<Verified> {
+    let route = call.stage.0.route;
+    let identity = match route.external.as_ref()?.verify(token, call.now_ms) {
+        Ok(identity) => identity,
+        Err(refusal) => {
+            tracing::debug!(target: "authenticate", route = route.name, %refusal, "a token of the issuer");
+            return None;
+        }
+    };
+    let who = call.prepared.consumers.get(identity.user.as_str()).filter(|who| who.alive())?;
+    Some(Verified {
+        who: Arc::clone(who),
+        expires_secs: identity.expires_secs,
+        route: Some(route.api.id.clone()),
+    })
 }

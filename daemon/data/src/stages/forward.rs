@@ -1,119 +1,139 @@
-//! Forward: sends the shaped request over a pooled connection and waits for the head of the answer. A reused
-//! connection that dies before the first byte is tried once more on a fresh one, if nothing of a body was sent.
+//! Forward: chooses a server, sends the shaped request and waits for the head of the answer; tries again where the API
+//! says so (spec/doorman.md 5.4, 5.8).
 
+use crate::breaker::{Change, Outcome, Pass};
 use crate::call::{Allowed, Call};
-use crate::deadlines::Deadline;
+use crate::client::stream::Client;
 use crate::failure::Failure;
-use crate::prepare::Upstream;
+use crate::prepare::server::{Busy, Server, Targets};
+use crate::retry::{self, Attempt, Sent};
+use crate::stages::authorize::wait;
+use crate::stages::exchange::{Error, Patience, exchange};
 use crate::stages::record::Record;
-use crate::upstream::connection::{Broken, Connection};
-use crate::upstream::head::Head;
-use crate::upstream::upload::{BodyError, Upload};
-use std::cell::Cell;
-use std::future::poll_fn;
-use std::task::{Context, Poll};
+use crate::stages::shape::{Shaped, idempotent};
+use crate::upstream::connection::Connection;
+use crate::upstream::upload::Upload;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// A request, ready to be sent.
-pub(crate) struct Shaped<'a> {
-    pub(crate) upload: Upload,
-    pub(crate) upstream: &'a Upstream,
-}
-
 /// An answer's head, with its body still to come.
-pub(crate) struct Answer {
-    pub(crate) head: Head,
+pub(crate) struct Answered {
     pub(crate) connection: Connection,
     /// What is still to be sent: an upstream may answer early.
     pub(crate) upload: Upload,
     pub(crate) upstream_time: Duration,
     /// How long each further piece may take.
     pub(crate) patience: Duration,
+    /// The server is busy until the body has come.
+    pub(crate) busy: Busy,
 }
 
-/// Why there is no answer.
-enum Error {
-    Client(BodyError),
-    Upstream(Broken),
+/// A server that was chosen, with leave to ask it.
+struct Chosen<'a> {
+    server: &'a Arc<Server>,
+    place: usize,
+    pass: Pass,
 }
 
-/// Sends and receives at once.
-fn exchange(
-    connection: &mut Connection,
-    upload: &mut Upload,
-    context: &mut Context<'_>,
-) -> Poll<Result<Head, Error>> {
-    if let Poll::Ready(Err(error)) = connection.poll_upload(upload, context) {
-        return Poll::Ready(Err(Error::Client(error)));
+pub(crate) async fn forward<'a>(
+    mut shaped: Shaped<'a>,
+    call: &Call<'a, Allowed<'a>>,
+    client: &mut Client,
+    record: &mut Record<'a>,
+) -> Result<Answered, Failure> {
+    let route = call.stage.0.routed.route;
+    let retries = route.api.retries;
+    if retries.count > 0 {
+        route.budget.called(call.now_ms);
     }
-    connection.poll_head(context).map_err(Error::Upstream)
-}
-
-/// Waits for an answer's head; as long as the request's body moves, the time begins anew. `None`: it was too
-/// long.
-async fn patiently(
-    connection: &mut Connection,
-    upload: &mut Upload,
-    mut deadline: Deadline,
-    (patience, moved): (Duration, &Cell<u64>),
-) -> Option<Result<Head, Error>> {
-    let mut before = moved.get();
-    poll_fn(|context| {
-        if let Poll::Ready(answer) = exchange(connection, upload, context) {
-            return Poll::Ready(Some(answer));
-        }
-        if !deadline.passed(context) {
-            return Poll::Pending;
-        }
-        if moved.get() > before {
-            before = moved.get();
-            deadline.again(patience);
-            return Poll::Pending;
-        }
-        Poll::Ready(None)
-    })
-    .await
-}
-
-pub(crate) async fn forward(
-    shaped: Shaped<'_>,
-    call: &Call<'_, Allowed<'_>>,
-    record: &mut Record,
-) -> Result<Answer, Failure> {
-    let Shaped { mut upload, upstream } = shaped;
-    let limits = &call.prepared.limits;
-    let api = &call.stage.0.routed.route.api;
-    let connect_ms = api.timeouts.connect_ms.unwrap_or(limits.connect_timeout_ms);
-    let patience = Duration::from_millis(api.timeouts.read_ms.unwrap_or(limits.read_timeout_ms));
-    let begun = Instant::now();
-    let repeatable = upload.bodiless() && call.request.method().is_idempotent();
-    let mut reuse = true;
+    let patience = Patience::of(call);
+    let source = std::mem::replace(&mut shaped.source, crate::upstream::upload::Source::Done);
+    let mut upload = Upload::new(Vec::new(), source);
+    let (mut made, mut asked) = (0u32, 0u64);
     loop {
-        let idle =
-            reuse.then(|| call.lane.pool.take(&upstream.authority, limits.idle_timeout_ms, begun)).flatten();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None => call.lane.pool.open(&upstream.authority, connect_ms).await?,
-        };
-        let now = if connection.reused { begun } else { Instant::now() };
-        let deadline = call.lane.deadlines.at(now + patience);
-        let outcome = patiently(&mut connection, &mut upload, deadline, (patience, record.moved())).await;
+        let chosen = choose(&shaped, call, asked)?;
+        let server = chosen.server;
+        made += 1;
+        // Lists longer than the word are rare, and then some server may be asked twice.
+        asked |= 1u64.checked_shl(u32::try_from(chosen.place).unwrap_or(64)).unwrap_or(0);
+        call.lane.spare(upload.again(shaped.head(server, call.lane.buffer())));
+        record.access.upstream = (&*server.authority).into();
+        let busy = Busy::at(server);
+        let begun = Instant::now();
+        let outcome = exchange(server, &mut upload, call, client, &patience).await;
         let upstream_time = begun.elapsed();
         record.access.upstream_micros = u64::try_from(upstream_time.as_micros()).unwrap_or(u64::MAX);
-        let error = match outcome {
-            None => return Err(Failure::Timeout),
-            Some(Ok(head)) => return Ok(Answer { head, connection, upload, upstream_time, patience }),
-            Some(Err(Error::Client(BodyError::TooLarge))) => return Err(Failure::BodyTooLarge),
-            Some(Err(Error::Client(BodyError::Ended))) => return Err(Failure::ClientBody),
-            Some(Err(Error::Upstream(error))) => error,
+        let (attempt, failure) = match &outcome {
+            Ok(connection) => (Attempt::Answered(connection.head.status), Failure::Upstream),
+            Err(Error::Client(failure)) => {
+                ended(&chosen, Outcome::Unknown, call);
+                return Err(*failure);
+            }
+            Err(Error::TimedOut) => {
+                record.access.timeouts = record.access.timeouts.saturating_add(1);
+                (Attempt::TimedOut, Failure::Timeout)
+            }
+            Err(Error::Crowded) => {
+                ended(&chosen, Outcome::Unknown, call);
+                return Err(Failure::Crowded);
+            }
+            Err(Error::Unreachable) => (Attempt::Broken, Failure::Connect),
+            Err(Error::Broken) => (Attempt::Broken, Failure::Upstream),
         };
-        tracing::debug!(target: "forward", %error, upstream = &*upstream.authority, "no answer");
-        // Either nothing was sent, or there is no body and the method may be repeated (RFC 9110 9.2.2).
-        let died = connection.reused && reuse && !connection.answered();
-        if !died || !(upload.unsent() || repeatable) {
-            return Err(Failure::Upstream);
+        let failed =
+            !matches!(attempt, Attempt::Answered(status) if !matches!(status, 500 | 502 | 503 | 504));
+        ended(&chosen, if failed { Outcome::Failure } else { Outcome::Success }, call);
+        let again = failed && {
+            let idempotent = idempotent(call.head.method());
+            let sent = Sent {
+                begun: !upload.unsent(),
+                repeatable: upload.unsent() || upload.repeatable(),
+                idempotent,
+            };
+            retry::may(retries, made, attempt, sent) && route.budget.take(call.lane.clock.unix_ms())
+        };
+        if again {
+            record.access.retries = record.access.retries.saturating_add(1);
+            let delay = retry::delay_ms(made + 1, call.prepared.limits.retry_delay_ms, rand::random());
+            wait(call.lane, client, delay).await?;
+            continue;
         }
-        upload.again();
-        reuse = false;
+        let connection = outcome.map_err(|_| failure)?;
+        call.lane.spare(shaped.into_fields());
+        return Ok(Answered { connection, upload, upstream_time, patience: patience.read, busy });
+    }
+}
+
+/// A server that may be asked, one that this call has not asked yet if there is one.
+fn choose<'a>(shaped: &Shaped<'a>, call: &Call<'a, Allowed<'a>>, asked: u64) -> Result<Chosen<'a>, Failure> {
+    let Targets { servers, balancer } = shaped.targets;
+    let (rules, now_ms) = (&call.prepared.limits.breaker, call.lane.clock.unix_ms());
+    let out = |place: usize, asked: u64| {
+        let before = asked.checked_shr(u32::try_from(place).unwrap_or(64)).unwrap_or(0) & 1 == 1;
+        servers.get(place).is_none_or(|server| {
+            before || server.sick.load(Ordering::Relaxed) || !server.circuit.available(rules, now_ms)
+        })
+    };
+    let key = balancer.header().and_then(|name| call.head.named(name));
+    let busy = |place: usize| servers.get(place).map_or(0, |server| server.in_flight.load(Ordering::Relaxed));
+    // All were asked: then any that is not out otherwise.
+    let asked = if (0..servers.len()).all(|place| out(place, asked)) { 0 } else { asked };
+    let place = balancer.choose(key, |place| out(place, asked), busy).ok_or(Failure::NoUpstream)?;
+    let server = servers.get(place).ok_or(Failure::NoUpstream)?;
+    let pass = server.circuit.admit(rules, now_ms).map_err(Failure::CircuitOpen)?;
+    Ok(Chosen { server, place, pass })
+}
+
+/// Tells the server's breaker how it went.
+fn ended(chosen: &Chosen<'_>, outcome: Outcome, call: &Call<'_, Allowed<'_>>) {
+    let rules = &call.prepared.limits.breaker;
+    let now_ms = call.lane.clock.unix_ms();
+    let upstream = &*chosen.server.authority;
+    let route = &*call.stage.0.routed.route.name;
+    match chosen.server.circuit.ended(rules, chosen.pass, outcome, now_ms) {
+        Some(Change::Opened) => tracing::warn!(target: "breaker", route, upstream, "opened"),
+        Some(Change::Closed) => tracing::info!(target: "breaker", route, upstream, "closed"),
+        None => {}
     }
 }

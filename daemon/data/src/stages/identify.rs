@@ -1,32 +1,59 @@
-//! Identify: refuses what must not go further, gives the request its id (spec/doorman.md 1.3).
+//! Identify: gives the request its id (spec/doorman.md 1.3), tells where it comes from, refuses what must not go
+//! further: addresses that the platform's lists keep out (spec/doorman.md 4.17), and tunnels.
 
-use crate::call::{Arrived, Call};
+use crate::call::{Arrived, Call, Placed};
+use crate::client::head::Head;
 use crate::failure::Failure;
-use crate::stages::record::{REQUEST_ID, Record};
-use actix_web::http::Method;
-use actix_web::http::header::{HeaderName, UPGRADE};
-use gatehouse_corridor::text::Text;
+use crate::http1::fields::Name;
+use crate::policies::addresses::{Access, bypasses};
+use crate::policies::forwarded;
+use crate::stages::record::Record;
+use std::net::IpAddr;
 
 /// Longest id taken from a client, bytes.
 const ID_BYTES: usize = 128;
-static OTHER_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+/// The one path that answers whatever the lists say, so that nobody locks themselves out for good.
+const UNLISTED: &str = "/platform/security/settings";
 
-pub(crate) fn identify(call: &Call<'_, Arrived>, record: &mut Record) -> Result<(), Failure> {
-    let headers = call.request.headers();
-    let given = headers.get(&REQUEST_ID).or_else(|| headers.get(&OTHER_REQUEST_ID));
-    let given = given.and_then(|value| value.to_str().ok());
-    match given
-        .filter(|id| !id.is_empty() && id.len() <= ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic()))
-    {
-        Some(id) => record.access.request = id.into(),
-        None => {
-            let mut room = uuid::Uuid::encode_buffer();
-            record.access.request = Text::from(&*uuid::Uuid::new_v4().hyphenated().encode_lower(&mut room));
+pub(crate) fn identify<'a>(
+    call: Call<'a, Arrived>,
+    record: &mut Record<'a>,
+) -> Result<Call<'a, Placed>, Failure> {
+    let head = call.head;
+    let given = head.get_text(Name::RequestId).or_else(|| head.get_text(Name::OtherRequestId));
+    let plain =
+        |id: &&str| !id.is_empty() && id.len() <= ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic());
+    record.name(given.filter(plain));
+    record.access.test = head.get(Name::IsTest).is_some_and(|value| value.eq_ignore_ascii_case(b"true"));
+    let security = &call.prepared.security;
+    let client = client(&call, security.trust_forwarded);
+    if client != call.peer {
+        record.access.peer = call.lane.peer(client);
+    }
+    let exempt = bypasses(security, call.peer, || speaks_for_another(head));
+    if !exempt && head.path() != UNLISTED {
+        match call.prepared.platform.decide(client) {
+            Access::Granted => {}
+            Access::NotAllowed => return Err(Failure::PlatformNotAllowed),
+            Access::Denied => return Err(Failure::PlatformDenied),
         }
     }
-    // An upgrade's body has no end: a reader of it would wait for ever.
-    if call.request.method() == Method::CONNECT || headers.contains_key(UPGRADE) {
+    // A tunnel has no end and no request behind it.
+    if head.method() == "CONNECT" {
         return Err(Failure::Upgrade);
     }
-    Ok(())
+    Ok(call.on(|Arrived| Placed { client, exempt }))
+}
+
+/// The client's address, if forwarding fields are to be trusted or not.
+pub(crate) fn client<S>(call: &Call<'_, S>, trust: bool) -> IpAddr {
+    call.prepared.proxies.client(trust, call.peer, |field| values(call.head, field))
+}
+
+fn values<'h>(head: &'h Head, field: &'static str) -> impl DoubleEndedIterator<Item = &'h [u8]> {
+    head.all(Name::of(field.as_bytes()))
+}
+
+fn speaks_for_another(head: &Head) -> bool {
+    forwarded::present(|field| values(head, field))
 }

@@ -1,51 +1,52 @@
-//! Record: one access record for each request, on every exit. It travels with the answer's body and closes
-//! with its last byte, or, when the client goes away first, with its drop (status 499).
+//! Record: one access record for each request, on every exit. It lives as long as the answer is written; dropped
+//! before, it says that the client went away (status 499).
 
+use crate::client::answer::{Answer, Cut};
+use crate::client::head::Head;
 use crate::failure::Failure;
 use crate::lane::Lane;
-use crate::prepare::Route;
-use crate::rescue::row;
-use crate::stages::reply::{Body, Stalled, time};
-use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse};
-use bytes::Bytes;
-use gatehouse_corridor::telemetry::{AccessRecord, RouteStats, Telemetry};
-use std::cell::Cell;
-use std::pin::Pin;
-use std::rc::Rc;
+use crate::policies::bandwidth;
+use crate::policies::shed::{Gate, Permit};
+use crate::policies::standing::Standing;
+use crate::prepare::route::Route;
+use crate::prepare::who::Who;
+use crate::rescue::{limits, policy, row};
+use gatehouse_corridor::telemetry::{AccessRecord, Telemetry};
+use gatehouse_corridor::text::Text;
+use std::io::Write as _;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// Status recorded when the client went away first.
 const CLIENT_GONE: u16 = 499;
-static OLD_REQUEST_ID: HeaderName = HeaderName::from_static("request_id");
-/// Also what a client or a proxy in front may send.
-pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static GATEWAY_TIME: HeaderName = HeaderName::from_static("x-gateway-time");
 
 /// An open record.
-pub(crate) struct Record {
+pub(crate) struct Record<'a> {
     pub(crate) access: AccessRecord,
-    begun: Instant,
+    pub(crate) begun: Instant,
     worker: usize,
     telemetry: Arc<Telemetry>,
-    stats: Option<Arc<RouteStats>>,
-    bytes_in: Rc<Cell<u64>>,
-    refused: bool,
+    pub(crate) route: Option<&'a Route>,
+    who: Option<Arc<Who>>,
+    /// Of the API's own bound.
+    pub(crate) gate: Option<Permit<Arc<Gate>>>,
+    /// How the caller stands with its tier, for the answer.
+    pub(crate) standing: Option<Standing>,
+    /// What is wrong, beyond the failure's own text.
+    pub(crate) detail: Option<String>,
     permit: bool,
     closed: bool,
 }
 
-impl Record {
-    pub(crate) fn open(lane: &Lane, request: &HttpRequest, now_ms: i64) -> Self {
+impl<'a> Record<'a> {
+    pub(crate) fn open(lane: &Lane, head: &Head, peer: IpAddr, now_ms: i64) -> Self {
         let access = AccessRecord {
-            method: request.method().as_str().into(),
-            path: request.uri().path().to_owned(),
+            method: head.method().into(),
+            path: head.path().to_owned(),
             at_unix_ms: now_ms,
-            peer: request.peer_addr().map(|peer| lane.peer(peer.ip())).unwrap_or_default(),
+            peer: lane.peer(peer),
             ..AccessRecord::default()
         };
         Self {
@@ -53,63 +54,84 @@ impl Record {
             begun: Instant::now(),
             worker: lane.worker,
             telemetry: Arc::clone(&lane.telemetry),
-            stats: None,
-            bytes_in: Rc::default(),
-            refused: false,
+            route: None,
+            who: None,
+            gate: None,
+            standing: None,
+            detail: None,
             permit: false,
             closed: false,
         }
     }
 
-    pub(crate) fn routed(&mut self, route: &Route) {
+    /// The id the client gave, or one of ours.
+    pub(crate) fn name(&mut self, given: Option<&str>) {
+        self.access.request = match given {
+            Some(id) => id.into(),
+            None => {
+                let mut room = uuid::Uuid::encode_buffer();
+                Text::from(&*uuid::Uuid::new_v4().hyphenated().encode_lower(&mut room))
+            }
+        };
+    }
+
+    pub(crate) fn routed(&mut self, route: &'a Route) {
         self.access.route = (&*route.name).into();
-        self.stats = Some(Arc::clone(&route.stats));
+        self.access.priority = route.api.priority;
+        self.route = Some(route);
+    }
+
+    pub(crate) fn known(&mut self, who: &Arc<Who>) {
+        self.access.consumer = who.consumer.id.as_str().into();
+        self.who = Some(Arc::clone(who));
     }
 
     /// Counts the call as in flight until the record closes.
-    pub(crate) fn permit<'t>(&mut self, telemetry: &'t Telemetry) -> &'t AtomicU64 {
+    pub(crate) fn permit(&mut self) -> &AtomicU64 {
         self.permit = true;
-        telemetry.in_flight.fetch_add(1, Ordering::AcqRel);
-        &telemetry.in_flight
+        self.telemetry.in_flight.fetch_add(1, Ordering::AcqRel);
+        &self.telemetry.in_flight
     }
 
-    /// The counter that the request's body feeds.
-    pub(crate) fn bytes_in(&self) -> Rc<Cell<u64>> {
-        Rc::clone(&self.bytes_in)
-    }
-
-    /// What of it has come.
-    pub(crate) fn moved(&self) -> &Cell<u64> {
-        &self.bytes_in
-    }
-
-    pub(crate) fn refuse(&mut self, status: u16, code: &'static str) {
+    /// What the client gets instead of what it asked for.
+    pub(crate) fn refuse(&mut self, failure: Failure, answered: u16) {
+        let (status, code, _) = row(failure);
         self.access.failure = code;
-        self.refused = (400..500).contains(&status);
-        self.access.status = status;
+        self.access.policy = policy(failure);
+        self.access.refused = (400..500).contains(&status) && status != CLIENT_GONE;
+        self.access.status = if failure == Failure::ClientGone { CLIENT_GONE } else { answered };
     }
 
-    /// Ties the record to the answer.
-    pub(crate) fn follow(mut self, mut response: HttpResponse<Body>) -> HttpResponse<Followed> {
-        if self.access.status == 0 {
-            self.access.status = response.status().as_u16();
+    /// Puts the request's id and the time so far on the answer (spec/doorman.md 1.3, 5.6).
+    pub(crate) fn sign(&self, answer: &mut Answer) {
+        let id = self.access.request.as_bytes();
+        answer.field(b"x-request-id", id);
+        answer.field(b"request_id", id);
+        let millis = self.begun.elapsed().as_millis();
+        // Into memory: this cannot fail.
+        write!(answer.head, "x-gateway-time: {millis}\r\n").ok();
+        if let Some(standing) = &self.standing {
+            limits(answer, standing);
         }
-        let headers = response.headers_mut();
-        if let Ok(id) = HeaderValue::from_str(&self.access.request) {
-            headers.insert(OLD_REQUEST_ID.clone(), id.clone());
-            headers.insert(REQUEST_ID.clone(), id);
-        }
-        let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        headers.insert(GATEWAY_TIME.clone(), time(millis));
-        response.map_body(|_, body| {
-            // Without a body there is nothing to follow: it closes when it is dropped.
-            self.closed = matches!(body.size(), BodySize::None | BodySize::Sized(0));
-            Followed { body, record: self }
-        })
+    }
+
+    /// The answer is over: whole, or cut.
+    pub(crate) fn close(mut self, cut: Option<Cut>) {
+        self.closed = true;
+        let failure = match cut {
+            None => return,
+            Some(Cut::Client) => {
+                self.access.status = CLIENT_GONE;
+                return;
+            }
+            Some(Cut::Upstream) => Failure::Upstream,
+            Some(Cut::Stalled) => Failure::Timeout,
+        };
+        (self.access.status, self.access.failure, _) = row(failure);
     }
 }
 
-impl Drop for Record {
+impl Drop for Record<'_> {
     fn drop(&mut self) {
         if self.permit {
             self.telemetry.in_flight.fetch_sub(1, Ordering::AcqRel);
@@ -120,55 +142,15 @@ impl Drop for Record {
         }
         access.micros = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         access.at_unix_ms += i64::try_from(access.micros / 1_000).unwrap_or(0);
-        access.bytes_in = self.bytes_in.get();
-        let route = self.stats.as_deref();
-        for stats in std::iter::once(&self.telemetry.total).chain(route) {
-            stats.requests.fetch_add(1, Ordering::Relaxed);
-            stats.errors.fetch_add(u64::from(access.status >= 500), Ordering::Relaxed);
-            stats.refused.fetch_add(u64::from(self.refused), Ordering::Relaxed);
-            stats.bytes_in.fetch_add(access.bytes_in, Ordering::Relaxed);
-            stats.bytes_out.fetch_add(access.bytes_out, Ordering::Relaxed);
-            stats.latency.record(access.micros);
-        }
-        self.telemetry.leave(self.worker, access);
-    }
-}
-
-/// A body with its record.
-pub(crate) struct Followed {
-    body: Body,
-    record: Record,
-}
-
-impl MessageBody for Followed {
-    type Error = Box<dyn std::error::Error>;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_next(context);
-        match &polled {
-            Poll::Ready(Some(Ok(bytes))) => {
-                this.record.access.bytes_out += bytes.len() as u64;
-                // The last byte of a known length: some writers do not ask again.
-                if let BodySize::Sized(length) = this.body.size() {
-                    this.record.closed |= this.record.access.bytes_out >= length;
-                }
+        let bytes = access.bytes_in + access.bytes_out;
+        if let Some(who) = &self.who {
+            if let Some(rate) = who.consumer.bandwidth {
+                bandwidth::moved(rate, &who.consumer.usage.bandwidth, bytes, access.at_unix_ms);
             }
-            Poll::Ready(Some(Err(error))) => {
-                let failure = if error.is::<Stalled>() { Failure::Timeout } else { Failure::Upstream };
-                (this.record.access.status, this.record.access.failure, _) = row(failure);
-                this.record.closed = true;
+            if let Some(tier) = &who.tier {
+                tier.moved(&who.consumer.usage, bytes, access.at_unix_ms);
             }
-            Poll::Ready(None) => this.record.closed = true,
-            Poll::Pending => {}
         }
-        polled
+        self.telemetry.finish(self.worker, self.route.map(|route| &*route.stats), access);
     }
 }

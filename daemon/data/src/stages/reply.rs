@@ -1,228 +1,197 @@
-//! Reply: the answer as the client gets it (spec/doorman.md 1.4, 5.6): listed headers, the body byte for byte.
+//! Reply: the answer as the client gets it (spec/doorman.md 1.4, 5.6, 5.7, 5.9): listed headers, the body byte for byte
+//! unless the API changes it or the client takes it compressed.
 
-use crate::call::{Allowed, Call};
-use crate::deadlines::{Deadline, Deadlines};
-use crate::lane::Lane;
-use crate::pool::Pool;
-use crate::stages::forward::Answer;
-use crate::stages::hop::HopByHop;
-use crate::upstream::body::Decoder;
-use crate::upstream::connection::Connection;
-use crate::upstream::head::{Framing, Head};
-use crate::upstream::upload::Upload;
-use actix_web::body::{BodySize, BoxBody, MessageBody};
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{ConnectionType, Method, StatusCode};
-use actix_web::{HttpResponse, HttpResponseBuilder};
-use bytes::Bytes;
-use std::collections::HashSet;
-use std::error::Error;
-use std::pin::Pin;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use crate::call::{Allowed, Call, Placed};
+use crate::client::answer::{Answer, Content, Cut};
+use crate::client::coded::Coded;
+use crate::client::stream::Client;
+use crate::failure::Failure;
+use crate::http1::fields::Name;
+use crate::policies::compress::encoder::Encoder;
+use crate::policies::compress::{self, Verdict};
+use crate::policies::cors::{self, Preflight};
+use crate::policies::transform::{Transform, is_json};
+use crate::prepare::route::Route;
+use crate::stages::forward::Answered;
+use crate::stages::record::Record;
+use crate::stages::shape::changed;
+use crate::stages::streamed::Streamed;
+use crate::upstream::head::Head;
+use std::future::poll_fn;
+use std::io::Write as _;
 
-/// Describe the body itself and always pass. Their names as text, too: to ask a name for it takes a table.
-static ALWAYS: [(&str, HeaderName); 10] = [
-    ("content-type", header::CONTENT_TYPE),
-    ("content-encoding", header::CONTENT_ENCODING),
-    ("content-language", header::CONTENT_LANGUAGE),
-    ("content-disposition", header::CONTENT_DISPOSITION),
-    ("content-range", header::CONTENT_RANGE),
-    ("cache-control", header::CACHE_CONTROL),
-    ("etag", header::ETAG),
-    ("last-modified", header::LAST_MODIFIED),
-    ("location", header::LOCATION),
-    ("vary", header::VARY),
-];
-static BACKEND_TIME: HeaderName = HeaderName::from_static("x-backend-time");
+/// Longest answer that a transform may change, bytes: it must be collected for that.
+const CHANGED_BYTES: usize = 8 << 20;
+/// The body of an upstream's 404 that has none (spec/doorman.md 5.6).
+const NO_SUCH_PLACE: &str = r#"{"error_code":"GTW005","error_message":"Endpoint does not exist in backend"}"#;
 
-/// The upstream fell silent within an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the upstream stalled")]
-pub(crate) struct Stalled;
-
-/// How long the next piece of an answer may take. It begins only when there is something to wait for.
-pub(crate) struct Patience {
-    limit: Duration,
-    all: Deadlines,
-    deadline: Option<Deadline>,
-}
-
-impl Patience {
-    fn lost(&mut self, context: &Context<'_>) -> bool {
-        self.deadline.get_or_insert_with(|| self.all.at(Instant::now() + self.limit)).passed(context)
+pub(crate) async fn reply<'a>(
+    answered: Answered,
+    call: &Call<'a, Allowed<'a>>,
+    client: &mut Client,
+    record: &mut Record<'a>,
+) -> Result<Answer, Failure> {
+    let route = call.stage.0.routed.route;
+    let to_head = call.head.method() == "HEAD";
+    let head = &answered.connection.head;
+    let transform = route.response.as_ref();
+    let status = transform.map_or(head.status, |transform| transform.status(head.status));
+    let mut answer = Answer::new(status, call.lane);
+    let verdict = compression(head, call, route);
+    pass(head, route, verdict, &mut answer);
+    // Into memory: this cannot fail.
+    write!(answer.head, "x-backend-time: {}\r\n", answered.upstream_time.as_millis()).ok();
+    guard(&mut answer);
+    let framing = head.framing(to_head);
+    let none = framing == crate::http1::Framing::None || framing == crate::http1::Framing::Length(0);
+    answer.length = head.length.or(if none && !head.chunked { Some(0) } else { None });
+    let change = transform.filter(|transform| transform.changes_body() && !none && is_plain_json(head));
+    let lost = head.status == 404 && none && !to_head;
+    let idle = call.prepared.limits.idle_connections;
+    let streamed = Streamed::begin(answered, to_head, call.lane, idle);
+    if lost {
+        record.access.failure = "GTW005";
+        return Ok(answer.with("application/json", NO_SUCH_PLACE));
     }
-}
-
-/// The answer's body: made by us, or streamed from the upstream.
-pub(crate) enum Body {
-    Own(BoxBody),
-    Upstream(Box<Streamed>),
-}
-
-/// A body on its way from the upstream.
-pub(crate) struct Streamed {
-    size: BodySize,
-    decoder: Decoder,
-    /// `None` once it was given back or dropped.
-    connection: Option<Connection>,
-    /// Of the request, if the upstream answered before it was sent.
-    upload: Option<Upload>,
-    keeps: bool,
-    home: (Pool, usize),
-    patience: Patience,
-}
-
-impl Streamed {
-    /// Lets the connection go: home, if it can serve another request.
-    fn finish(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && self.keeps
-            && self.upload.is_none()
-            && connection.clean()
-        {
-            self.home.0.give(connection, self.home.1);
-        }
+    let Some(streamed) = streamed else { return Ok(answer) };
+    if let Some(transform) = change {
+        return whole(answer, streamed, transform, client).await;
     }
-
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Box<dyn Error>>>> {
-        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
-        if let Some(upload) = &mut self.upload {
-            match connection.poll_upload(upload, context) {
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
-                Poll::Ready(Ok(())) if upload.complete() => self.upload = None,
-                _ => {}
-            }
-        }
-        let Poll::Ready(next) = connection.poll_body(&mut self.decoder, context) else {
-            let lost = self.patience.lost(context);
-            return if lost { Poll::Ready(Some(Err(Stalled.into()))) } else { Poll::Pending };
-        };
-        self.patience.deadline = None;
-        if self.decoder.done() {
-            self.finish();
-        }
-        Poll::Ready(next.map(|next| next.map_err(Into::into)))
+    answer.content = Content::Streamed(Box::new(streamed));
+    if let Some(coding) = verdict.coding {
+        let level = route.compress.map_or(1, |compress| compress.level());
+        let encoder = Encoder::new(coding, level).map_err(|_| Failure::Overloaded)?;
+        answer.length = None;
+        answer.content = Content::Coded(Box::new(Coded::new(answer.content, encoder)));
     }
+    Ok(answer)
 }
 
-impl MessageBody for Body {
-    type Error = Box<dyn Error>;
-
-    fn size(&self) -> BodySize {
-        match self {
-            Self::Own(body) => body.size(),
-            Self::Upstream(streamed) => streamed.size,
-        }
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        match self.get_mut() {
-            Self::Own(body) => Pin::new(body).poll_next(context),
-            Self::Upstream(streamed) => streamed.poll(context),
-        }
-    }
-}
-
-pub(crate) fn reply(answer: Answer, call: &Call<'_, Allowed<'_>>) -> HttpResponse<Body> {
-    let Answer { head, connection, upload, upstream_time, patience: limit } = answer;
-    let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut response = HttpResponseBuilder::new(status).finish();
-    let headers = response.headers_mut();
-    pass(&head, &call.stage.0.routed.route.headers, headers);
-    let millis = u64::try_from(upstream_time.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(BACKEND_TIME.clone(), time(millis));
-    common(headers);
-    close_if_draining(&mut response, call.lane);
-    let framing = head.framing(call.request.method() == Method::HEAD);
-    let decoder = Decoder::new(framing);
-    let size = match (head.status, head.length) {
-        (204 | 304, _) => BodySize::None,
-        (_, Some(length)) => BodySize::Sized(length),
-        (_, None) if decoder.done() => BodySize::Sized(0),
-        (_, None) => BodySize::Stream,
+/// Whether and how the answer is to be compressed. Most are too short for the question.
+fn compression(head: &Head, call: &Call<'_, Allowed<'_>>, route: &Route) -> Verdict {
+    let none = Verdict { coding: None, varies: false };
+    let Some(compress) = route.compress.filter(|compress| !compress.too_short(head.length)) else {
+        return none;
     };
-    let upload = if upload.complete() {
-        call.lane.spare(upload.into_bytes());
-        None
-    } else {
-        Some(upload)
-    };
-    let mut streamed = Streamed {
-        size,
-        decoder,
-        connection: Some(connection),
-        upload,
-        keeps: head.keeps && framing != Framing::UntilClose,
-        home: (call.lane.pool.clone(), call.prepared.limits.idle_connections),
-        patience: Patience { limit, all: call.lane.deadlines.clone(), deadline: None },
-    };
-    // Such an answer's body is never polled.
-    if streamed.decoder.done() {
-        streamed.finish();
+    // A body that a transform changes is collected first, and then sent as it is.
+    if route.response.as_ref().is_some_and(Transform::changes_body) && is_plain_json(head) {
+        return none;
     }
-    response.set_body(Body::Upstream(Box::new(streamed)))
+    let accept = call.head.all(Name::AcceptEncoding).filter_map(|value| std::str::from_utf8(value).ok());
+    let text = |name: &'_ [u8]| std::str::from_utf8(name).ok().map(str::to_owned);
+    let fields: Vec<(String, &[u8])> =
+        head.fields().filter_map(|(_, name, value)| Some((text(name)?, value))).collect();
+    let answer = compress::Answer {
+        status: head.status,
+        head: call.head.method() == "HEAD",
+        length: head.length,
+        fields: fields.iter().map(|(name, value)| (name.as_str(), *value)),
+    };
+    compress.decide(accept, answer)
+}
+
+/// JSON without a content coding: what a transform can read.
+fn is_plain_json(head: &Head) -> bool {
+    let kind = head.get(Name::ContentType).and_then(|kind| std::str::from_utf8(kind).ok());
+    kind.is_some_and(is_json) && head.get(Name::ContentEncoding).is_none()
+}
+
+/// Collects the body and changes it.
+async fn whole(
+    mut answer: Answer,
+    mut streamed: Streamed,
+    transform: &Transform,
+    client: &mut Client,
+) -> Result<Answer, Failure> {
+    let mut body = Vec::new();
+    while let Some(count) = poll_fn(|context| streamed.poll(client, context)).await {
+        let count = count.map_err(|cut| match cut {
+            Cut::Client => Failure::ClientGone,
+            Cut::Upstream => Failure::Upstream,
+            Cut::Stalled => Failure::Timeout,
+        })?;
+        if body.len() + count > CHANGED_BYTES {
+            return Err(Failure::Upstream);
+        }
+        body.extend_from_slice(streamed.piece(count));
+        streamed.took(count);
+    }
+    let body = match transform.body(&body, CHANGED_BYTES) {
+        Some(Ok(changed)) => changed,
+        // What is no JSON after all passes as it is.
+        Some(Err(_)) | None => body,
+    };
+    answer.length = Some(body.len() as u64);
+    answer.content = Content::Whole(body.into());
+    Ok(answer)
 }
 
 /// The fields that go on to the client: those that always do, and the listed ones.
-fn pass(head: &Head, listed: &HashSet<String>, headers: &mut HeaderMap) {
-    let hop = HopByHop::named(head.connection());
-    for (name, value) in head.fields() {
-        let name = match ALWAYS.iter().find(|(always, _)| always.eq_ignore_ascii_case(name)) {
-            Some((_, always)) => Some(always.clone()),
-            None if listed.is_empty() => None,
-            // Made in lower case, as the list is.
-            None => {
-                HeaderName::from_bytes(name.as_bytes()).ok().filter(|name| listed.contains(name.as_str()))
+fn pass(head: &Head, route: &Route, verdict: Verdict, answer: &mut Answer) {
+    let passing = head.fields().filter(|(name, text, _)| {
+        let passes = name.always_down() || route.lists_any() && !name.never_down() && route.lists(text);
+        passes && !head.ends(text) && !ours(text)
+    });
+    match route.response.as_ref().filter(|transform| transform.changes_headers()) {
+        None => {
+            for (_, name, value) in passing {
+                match verdict.coding {
+                    Some(_) if name.eq_ignore_ascii_case(b"etag") => weaken(answer, value),
+                    _ => answer.field(name, value),
+                }
             }
-        };
-        if let Some(name) = name
-            && !hop.ends(name.as_str())
-            && let Ok(value) = HeaderValue::from_maybe_shared(value)
-        {
-            headers.append(name, value);
+        }
+        Some(transform) => {
+            changed(transform, passing.map(|(_, name, value)| (name, value)), &mut answer.head);
+        }
+    }
+    if let Some(coding) = verdict.coding {
+        answer.field(b"content-encoding", coding.name().as_bytes());
+    }
+    if verdict.varies {
+        let named = head.fields().filter(|(_, name, _)| name.eq_ignore_ascii_case(b"vary"));
+        let values = named.filter_map(|(_, _, value)| std::str::from_utf8(value).ok());
+        if let Some(vary) = compress::vary(values) {
+            answer.field(b"vary", vary.as_bytes());
         }
     }
 }
 
-/// Milliseconds; few of them need no memory.
-pub(crate) fn time(millis: u64) -> HeaderValue {
-    const FEW: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-    let few = usize::try_from(millis).ok().and_then(|millis| FEW.get(millis));
-    few.map_or_else(|| HeaderValue::from(millis), |few| HeaderValue::from_static(few))
-}
-
-/// An answer of our own.
-pub(crate) fn refused(response: HttpResponse, lane: &Lane) -> HttpResponse<Body> {
-    let mut response = response.map_body(|_, body| Body::Own(body));
-    common(response.headers_mut());
-    close_if_draining(&mut response, lane);
-    response
-}
-
-/// OPTIONS: always 204, without authentication (spec/doorman.md 5.7). Cross-origin headers are not given yet.
-pub(crate) fn preflight(lane: &Lane) -> HttpResponse<Body> {
-    refused(HttpResponse::NoContent().finish(), lane)
-}
-
-fn common(headers: &mut HeaderMap) {
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+fn weaken(answer: &mut Answer, etag: &[u8]) {
+    if let Ok(etag) = std::str::from_utf8(etag) {
+        answer.field(b"etag", compress::weak(etag).as_bytes());
     }
 }
 
-/// A draining daemon closes behind each answer, so that a client's next connection meets whoever comes after. The
-/// server takes this from the head's type and ignores a field of that name.
-fn close_if_draining<B>(response: &mut HttpResponse<B>, lane: &Lane) {
-    if lane.draining.load(Ordering::Relaxed) {
-        response.head_mut().set_connection_type(ConnectionType::Close);
+/// Cross-origin fields are the gateway's to say.
+fn ours(name: &[u8]) -> bool {
+    name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"access-"))
+        && std::str::from_utf8(name).is_ok_and(|name| cors::is_ours(&name.to_ascii_lowercase()))
+}
+
+/// Fields of every answer of the gateway.
+pub(crate) fn guard(answer: &mut Answer) {
+    answer.head.extend_from_slice(
+        b"x-content-type-options: nosniff\r\nx-frame-options: DENY\r\nreferrer-policy: no-referrer\r\n",
+    );
+}
+
+/// Cross-origin fields of an answer that is no preflight's.
+pub(crate) fn across(answer: &mut Answer, origin: Option<&[u8]>, route: &Route) {
+    route.cors.answer(origin, &mut |name: &str, value: &[u8]| answer.field(name.as_bytes(), value));
+}
+
+/// OPTIONS: always 204, without authentication (spec/doorman.md 5.7).
+pub(crate) fn preflight(call: &Call<'_, Placed>, route: Option<&Route>) -> Answer {
+    let mut answer = Answer::new(204, call.lane);
+    if let Some(route) = route {
+        let asked = Preflight {
+            origin: call.head.get(Name::Origin),
+            method: call.head.get(Name::PreflightMethod),
+            headers: call.head.get(Name::PreflightHeaders),
+        };
+        route.cors.preflight(asked, &mut |name: &str, value: &[u8]| answer.field(name.as_bytes(), value));
     }
+    guard(&mut answer);
+    answer
 }

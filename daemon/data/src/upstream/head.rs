@@ -1,8 +1,8 @@
 //! The head of an answer (RFC 9112): status, fields, and how its body is framed. What two programs could read
 //! differently is refused.
 
-use super::Wrong;
-use bytes::Bytes;
+use crate::http1::fields::{self, Name};
+use crate::http1::{Framing, Span, Wrong, digits, span};
 use std::mem::MaybeUninit;
 
 /// Longest head, bytes.
@@ -10,20 +10,7 @@ pub(crate) const HEAD_BYTES: usize = 65_536;
 /// Most fields of a head.
 const FIELDS: usize = 100;
 
-/// Where the body ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// There is none, whatever the fields say.
-    None,
-    Length(u64),
-    Chunked,
-    UntilClose,
-}
-
-/// A field: where its name and its value begin and end.
-type Span = [u32; 4];
-
-/// A head that is whole.
+/// A head. One per connection, used again for each answer.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) status: u16,
@@ -32,32 +19,26 @@ pub(crate) struct Head {
     pub(crate) chunked: bool,
     /// The upstream keeps the connection.
     pub(crate) keeps: bool,
-    text: Bytes,
-    fields: Vec<Span>,
+    text: Vec<u8>,
+    fields: Vec<(Name, Span)>,
 }
 
 impl Head {
-    /// The bytes that [`parse`] read from.
-    pub(crate) fn with(mut self, text: Bytes) -> Self {
-        self.text = text;
-        self
+    /// Name, its bytes as they came, and the value.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> + Clone {
+        let part = |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();
+        self.fields.iter().map(move |(name, [a, b, c, d])| (*name, part(*a, *b), part(*c, *d)))
     }
 
-    /// Names as they came, and values.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, Bytes)> {
-        self.fields.iter().filter_map(|[name, name_end, value, value_end]| {
-            let name = std::str::from_utf8(self.text.get(*name as usize..*name_end as usize)?).ok()?;
-            Some((name, self.text.slice(*value as usize..*value_end as usize)))
-        })
+    /// The first value of a name.
+    pub(crate) fn get(&self, wanted: Name) -> Option<&[u8]> {
+        self.fields().find(|(name, _, _)| *name == wanted).map(|(_, _, value)| value)
     }
 
-    /// The values of `Connection`.
-    pub(crate) fn connection(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().filter_map(|[name, name_end, value, value_end]| {
-            let name = self.text.get(*name as usize..*name_end as usize)?;
-            let value = self.text.get(*value as usize..*value_end as usize)?;
-            name.eq_ignore_ascii_case(b"connection").then(|| std::str::from_utf8(value).ok()).flatten()
-        })
+    /// Whether a field ends here because `Connection` names it.
+    pub(crate) fn ends(&self, name: &[u8]) -> bool {
+        let values = self.fields().filter(|(name, _, _)| *name == Name::Connection);
+        fields::named_by(values.map(|(_, _, value)| value), name)
     }
 
     /// How the body of an answer to this method is framed.
@@ -71,64 +52,60 @@ impl Head {
         }
     }
 
-    fn learn(&mut self, name: &str, value: &[u8]) -> Result<(), Wrong> {
-        if name.eq_ignore_ascii_case("content-length") {
-            let length = digits(value).ok_or(Wrong("a length that is no number"))?;
-            if self.length.is_some_and(|other| other != length) {
-                return Err(Wrong("two lengths"));
+    fn learn(&mut self, name: Name, value: &[u8]) -> Result<(), Wrong> {
+        match name {
+            Name::ContentLength => {
+                let length = digits(value).ok_or(Wrong("a length that is no number"))?;
+                if self.length.is_some_and(|other| other != length) {
+                    return Err(Wrong("two lengths"));
+                }
+                self.length = Some(length);
             }
-            self.length = Some(length);
-        } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Wrong("a transfer encoding other than chunked"));
+            Name::TransferEncoding => {
+                if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Wrong("a transfer encoding other than chunked"));
+                }
+                self.chunked = true;
             }
-            self.chunked = true;
-        } else if name.eq_ignore_ascii_case("connection") {
-            let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-            self.keeps &= !options.any(|option| option.eq_ignore_ascii_case(b"close"));
+            Name::Connection => {
+                let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                self.keeps &= !options.any(|option| option.eq_ignore_ascii_case(b"close"));
+            }
+            _ => {}
         }
         Ok(())
     }
-}
 
-/// Digits and nothing else: no sign, no space, no list.
-fn digits(text: &[u8]) -> Option<u64> {
-    let mut number = 0u64;
-    for byte in text {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number = number.checked_mul(10)?.checked_add(digit)?;
+    /// Reads a head from the front of these bytes; how many it takes, or `None` if more are needed. What was read
+    /// before is forgotten.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, Wrong> {
+        let mut room = [const { MaybeUninit::uninit() }; FIELDS];
+        let mut found = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let used = match config.parse_response_with_uninit_headers(&mut found, bytes, &mut room) {
+            Ok(httparse::Status::Complete(used)) if used <= HEAD_BYTES => used,
+            Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES => return Ok(None),
+            Ok(_) => return Err(Wrong("a head that is too long")),
+            Err(_) => return Err(Wrong("no head of HTTP/1.1")),
+        };
+        self.status = found.code.filter(|code| *code >= 100).ok_or(Wrong("no status"))?;
+        let recent = found.version == Some(1);
+        (self.keeps, self.chunked, self.length) = (recent, false, None);
+        self.text.clear();
+        self.text.extend_from_slice(bytes.get(..used).unwrap_or_default());
+        self.fields.clear();
+        for field in found.headers.iter() {
+            let name = Name::of(field.name.as_bytes());
+            self.learn(name, field.value)?;
+            self.fields.push((name, span(bytes, field.name.as_bytes(), field.value)));
+        }
+        if self.chunked && (self.length.is_some() || !recent) {
+            return Err(Wrong("a length and chunks, or chunks in HTTP/1.0"));
+        }
+        // Such an answer has no body (RFC 9110 15.3.5), but one who says so may send it, and late.
+        self.keeps &= self.status != 204 || !(self.chunked || self.length.is_some_and(|length| length > 0));
+        Ok(Some(used))
     }
-    (!text.is_empty()).then_some(number)
-}
-
-/// Parses a head; with it how many bytes it takes. `None`: more is needed.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Wrong> {
-    let mut room = [const { MaybeUninit::uninit() }; FIELDS];
-    let mut found = httparse::Response::new(&mut []);
-    let config = httparse::ParserConfig::default();
-    let used = match config.parse_response_with_uninit_headers(&mut found, bytes, &mut room) {
-        Ok(httparse::Status::Complete(used)) if used <= HEAD_BYTES => used,
-        Ok(httparse::Status::Partial) if bytes.len() < HEAD_BYTES => return Ok(None),
-        Ok(_) => return Err(Wrong("a head that is too long")),
-        Err(_) => return Err(Wrong("no head of HTTP/1.1")),
-    };
-    let status = found.code.filter(|code| *code >= 100).ok_or(Wrong("no status"))?;
-    let recent = found.version == Some(1);
-    let mut head = Head { status, keeps: recent, ..Head::default() };
-    head.fields.reserve_exact(found.headers.len());
-    let place = |part: &[u8]| (part.as_ptr() as usize).wrapping_sub(bytes.as_ptr() as usize);
-    for field in found.headers.iter() {
-        head.learn(field.name, field.value)?;
-        let (name, value) = (place(field.name.as_bytes()), place(field.value));
-        let span = [name, name + field.name.len(), value, value + field.value.len()];
-        // Bounded by HEAD_BYTES. An empty value may point anywhere.
-        let span = if field.value.is_empty() { [name, name + field.name.len(), 0, 0] } else { span };
-        head.fields.push(span.map(|at| u32::try_from(at).unwrap_or(u32::MAX)));
-    }
-    if head.chunked && (head.length.is_some() || !recent) {
-        return Err(Wrong("a length and chunks, or chunks in HTTP/1.0"));
-    }
-    Ok(Some((head, used)))
 }
 
 #[cfg(test)]
@@ -137,8 +114,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &str) -> Result<Option<Head>, Wrong> {
-        let parsed = parse(text.as_bytes())?;
-        Ok(parsed.map(|(head, used)| head.with(Bytes::copy_from_slice(&text.as_bytes()[..used]))))
+        let mut head = Head::default();
+        Ok(head.read(text.as_bytes())?.map(|_| head))
     }
 
     #[test]
@@ -149,7 +126,9 @@ mod tests {
             ("200 OK\r\nContent-Length: 5", true, Framing::None, true),
             ("200 OK\r\nTransfer-Encoding: Chunked", false, Framing::Chunked, true),
             ("200 OK\r\nTransfer-Encoding: chunked", true, Framing::None, true),
-            ("204 No\r\nContent-Length: 5", false, Framing::None, true),
+            ("204 No\r\nContent-Length: 5", false, Framing::None, false),
+            ("204 No\r\nContent-Length: 0", false, Framing::None, true),
+            ("204 No\r\nTransfer-Encoding: chunked", false, Framing::None, false),
             ("304 No\r\nTransfer-Encoding: chunked", false, Framing::None, true),
             ("200 OK\r\nConnection: x-a, CLOSE", false, Framing::UntilClose, false),
             ("200 \r\nX: ", false, Framing::UntilClose, true),
@@ -190,16 +169,19 @@ mod tests {
     fn fields_are_as_they_came() {
         let head =
             read("HTTP/1.1 200 OK\r\nX-A:  b c \r\nEmpty:\r\nConnection: X-A\r\n\r\nrest").unwrap().unwrap();
-        let fields: Vec<_> = head.fields().map(|(name, value)| format!("{name}={value:?}")).collect();
-        assert_eq!(fields, ["X-A=b\"b c\"", "Empty=b\"\"", "Connection=b\"X-A\""]);
-        assert_eq!(head.connection().collect::<Vec<_>>(), ["X-A"]);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let fields: Vec<_> = head.fields().map(|(_, name, value)| text(name) + "=" + &text(value)).collect();
+        assert_eq!(fields, ["X-A=b c", "Empty=", "Connection=X-A"]);
+        assert!(head.ends(b"x-a") && !head.ends(b"empty"));
+        assert_eq!(head.get(Name::Connection), Some(b"X-A".as_slice()));
     }
 
     proptest! {
         #[test]
         fn never_panics_on_any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            drop(parse(&bytes));
-            drop(parse(&[b"HTTP/1.1 200 OK\r\n", &*bytes].concat()));
+            let mut head = Head::default();
+            head.read(&bytes).ok();
+            head.read(&[b"HTTP/1.1 200 OK\r\n", &*bytes].concat()).ok();
         }
 
         /// What is short of a head says so, and never gives another one.
@@ -209,11 +191,12 @@ mod tests {
             share in 0.0..1.0f64,
         ) {
             let text = format!("HTTP/1.1 200 OK\r\n{}\r\n", fields.concat());
-            let whole = parse(text.as_bytes());
+            let mut head = Head::default();
+            let whole = head.read(text.as_bytes());
             let cut = (text.len() as f64 * share) as usize;
-            let part = parse(&text.as_bytes()[..cut]);
+            let part = head.read(&text.as_bytes()[..cut]);
             prop_assert!(part == Ok(None) || (part.is_err() && whole.is_err()), "{part:?} {whole:?}");
-            if let Ok(Some((_, used))) = whole {
+            if let Ok(Some(used)) = whole {
                 prop_assert_eq!(used, text.len());
             }
         }

@@ -15,6 +15,6 @@ pub(crate) async fn look(sight: &Sight<'_>) -> Vec<HealthItem> {
         )];
     }
     let said =
-        format!("{records} access records and {lines} batches of log lines were dropped since the start");
+        format!("{records} access records were dropped and {lines} could not be written since the start");
     vec![ill("RECORDS-DROPPED", Severity::Warning, said, "The disk of the log folder is too slow or full.")]
 }

@@ -1,8 +1,8 @@
-//! The body of an answer, taken from the bytes as they come, whatever the pieces.
+//! A body, found in the bytes as they come, whatever the pieces. Content stays where it lies until it is taken, so that
+//! it can be written from there.
 
-use super::Wrong;
-use super::head::Framing;
-use bytes::{Buf as _, Bytes, BytesMut};
+use super::{Framing, Wrong};
+use bytes::{Buf as _, BytesMut};
 
 /// Most bytes of a body's chunk extensions together, and of its trailers.
 const ASIDE_BYTES: u32 = 16_384;
@@ -10,7 +10,8 @@ const ASIDE_BYTES: u32 = 16_384;
 /// What the bytes gave.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    Data(Bytes),
+    /// So many bytes at the front are content; [`Decoder::took`] says how many were used.
+    Data(usize),
     /// More bytes are needed.
     More,
     End,
@@ -23,14 +24,16 @@ enum State {
     UntilClose,
     /// In the digits of a chunk's size; whether there was one.
     Size(u64, bool),
-    /// Between size and line end.
+    /// In blanks behind a size, which an extension may follow.
+    SizeBlank(u64),
     Extension(u64),
     SizeEnd(u64),
     Data(u64),
     DataCr,
     DataLf,
-    /// At the beginning of a trailer line, in one, before its line feed, before the last one.
+    /// At the beginning of a trailer line, in its name, behind that, before its line feed, before the last one.
     Trailer,
+    TrailerName,
     TrailerLine,
     TrailerLf,
     LastLf,
@@ -60,15 +63,16 @@ impl Decoder {
         self.state == State::Done
     }
 
-    /// Takes what the bytes hold. Trailers are dropped: clients of older systems do not expect them.
+    /// Looks at what the bytes hold. Trailers are dropped: clients of older systems do not expect them.
     pub(crate) fn next(&mut self, bytes: &mut BytesMut) -> Result<Step, Wrong> {
         loop {
             match self.state {
                 State::Done => return Ok(Step::End),
                 _ if bytes.is_empty() => return Ok(Step::More),
-                State::UntilClose => return Ok(Step::Data(bytes.split().freeze())),
-                State::Length(left) => return Ok(Step::Data(self.data(bytes, left, State::Length))),
-                State::Data(left) => return Ok(Step::Data(self.data(bytes, left, State::Data))),
+                State::UntilClose => return Ok(Step::Data(bytes.len())),
+                State::Length(left) | State::Data(left) => {
+                    return Ok(Step::Data(usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())));
+                }
                 _ => {
                     let byte = bytes.get_u8();
                     self.state = self.aside(byte)?;
@@ -77,15 +81,16 @@ impl Decoder {
         }
     }
 
-    fn data(&mut self, bytes: &mut BytesMut, left: u64, more: impl Fn(u64) -> State) -> Bytes {
-        let have = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-        let rest = left - have as u64;
+    /// Drops content that was used; never more than the last [`Step::Data`] said.
+    pub(crate) fn took(&mut self, bytes: &mut BytesMut, count: usize) {
+        bytes.advance(count);
         self.state = match self.state {
-            State::Data(_) if rest == 0 => State::DataCr,
-            _ if rest == 0 => State::Done,
-            _ => more(rest),
+            State::Data(left) if left == count as u64 => State::DataCr,
+            State::Data(left) => State::Data(left.saturating_sub(count as u64)),
+            State::Length(left) if left == count as u64 => State::Done,
+            State::Length(left) => State::Length(left.saturating_sub(count as u64)),
+            other => other,
         };
-        bytes.split_to(have).freeze()
     }
 
     /// A byte that is no content: of a size line, a chunk's end or a trailer.
@@ -96,13 +101,16 @@ impl Decoder {
                 let size = size.checked_mul(16).and_then(|size| size.checked_add(digit));
                 State::Size(size.ok_or(Wrong("a chunk that is too large"))?, true)
             }
-            (State::Size(size, true) | State::Extension(size), b'\r') => State::SizeEnd(size),
-            (State::Size(size, true), b';' | b' ' | b'\t') => State::Extension(size),
+            (State::Size(size, true) | State::SizeBlank(size) | State::Extension(size), b'\r') => {
+                State::SizeEnd(size)
+            }
+            (State::Size(size, true) | State::SizeBlank(size), b';') => State::Extension(size),
+            (State::Size(size, true) | State::SizeBlank(size), b' ' | b'\t') => {
+                count(&mut self.extensions)?;
+                State::SizeBlank(size)
+            }
             (State::Extension(size), b'\t' | b' '..=b'~' | 0x80..) => {
-                self.extensions += 1;
-                if self.extensions > ASIDE_BYTES {
-                    return Err(Wrong("chunk extensions that are too long"));
-                }
+                count(&mut self.extensions)?;
                 State::Extension(size)
             }
             (State::SizeEnd(0), b'\n') | (State::TrailerLf, b'\n') => State::Trailer,
@@ -112,18 +120,20 @@ impl Decoder {
             (State::Trailer, b'\r') => State::LastLf,
             (State::LastLf, b'\n') => State::Done,
             (State::TrailerLine, b'\r') => State::TrailerLf,
-            (State::Trailer | State::TrailerLine, b'\t' | b' '..=b'~' | 0x80..) => {
-                self.trailers += 1;
-                if self.trailers > ASIDE_BYTES {
-                    return Err(Wrong("trailers that are too long"));
-                }
+            (State::Trailer | State::TrailerName, _) if is_token(byte) => {
+                count(&mut self.trailers)?;
+                State::TrailerName
+            }
+            (State::TrailerName, b':') => State::TrailerLine,
+            (State::TrailerLine, b'\t' | b' '..=b'~' | 0x80..) => {
+                count(&mut self.trailers)?;
                 State::TrailerLine
             }
             _ => return Err(Wrong("broken chunks")),
         })
     }
 
-    /// The upstream closed: the end of a body that ends so, else one that was cut.
+    /// The other side closed: the end of a body that ends so, else one that was cut.
     pub(crate) fn closed(&mut self) -> Result<(), Wrong> {
         match self.state {
             State::Done => Ok(()),
@@ -134,6 +144,16 @@ impl Decoder {
             _ => Err(Wrong("cut off")),
         }
     }
+}
+
+/// Of a field's name (RFC 9110 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn count(aside: &mut u32) -> Result<(), Wrong> {
+    *aside += 1;
+    if *aside > ASIDE_BYTES { Err(Wrong("chunk extensions or trailers that are too long")) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -151,7 +171,10 @@ mod tests {
             bytes.extend_from_slice(piece);
             loop {
                 match decoder.next(&mut bytes) {
-                    Ok(Step::Data(data)) => content.extend_from_slice(&data),
+                    Ok(Step::Data(count)) => {
+                        content.extend_from_slice(&bytes[..count]);
+                        decoder.took(&mut bytes, count);
+                    }
                     Ok(Step::More | Step::End) => break,
                     Err(wrong) => return (content, Err(wrong), Vec::new()),
                 }
@@ -185,6 +208,7 @@ mod tests {
     #[test]
     fn a_broken_or_cut_body_is_no_whole_one() {
         let long = format!("1;{}\r\n", "x".repeat(20_000));
+        let blank = format!("1{}\r\n", " ".repeat(20_000));
         let trailers = format!("0\r\n{}", "T: 1\r\n".repeat(5_000));
         for bytes in [
             "",
@@ -203,6 +227,12 @@ mod tests {
             "0\r\nT: 1\n\r\n",
             "10000000000000000\r\n",
             " 3\r\nabc\r\n",
+            "3 a\r\nabc\r\n0\r\n\r\n",
+            "0\r\nT\r\n\r\n",
+            "0\r\nT : 1\r\n\r\n",
+            "0\r\n: 1\r\n\r\n",
+            "0\r\nT: 1\r\n 2\r\n\r\n",
+            &blank,
             &long,
             &trailers,
         ] {

@@ -1,0 +1,3 @@
+//! Where a call may end that is not an upstream.
+
+pub(crate) mod local;

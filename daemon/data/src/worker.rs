@@ -1,0 +1,128 @@
+//! The threads of the data plane: one that accepts, and the workers, each with a runtime and a lane of its own.
+
+use crate::client::connection;
+use crate::lane::{Lane, Shared};
+use crate::listener::{Accepted, accept};
+use crate::probes;
+use crate::targets::local::{Mount, build};
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+
+/// Connections on their way to one worker; then accepting waits.
+const QUEUE: usize = 256;
+
+/// The running threads.
+#[derive(Debug)]
+pub struct Workers {
+    pause: CancellationToken,
+    stop: CancellationToken,
+    accepting: Option<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts all threads; returns when every worker can serve.
+    ///
+    /// # Errors
+    /// When a thread or a runtime cannot be made, or the appliance's own surface cannot be mounted.
+    pub(crate) async fn start(
+        listener: TcpListener,
+        count: usize,
+        shared: &Shared,
+        mount: &Mount,
+    ) -> std::io::Result<Self> {
+        let (pause, stop) = (CancellationToken::new(), CancellationToken::new());
+        let (mut lanes, mut workers) = (Vec::new(), Vec::new());
+        for worker in 0..count {
+            let (sender, connections) = mpsc::channel(QUEUE);
+            let (ready, started) = oneshot::channel();
+            let (shared, mount, stop) = (shared.clone(), Arc::clone(mount), stop.clone());
+            let runtime = runtime()?;
+            let run = move || {
+                LocalSet::new().block_on(&runtime, serve(worker, shared, mount, connections, (ready, stop)));
+            };
+            workers.push(std::thread::Builder::new().name(format!("worker-{worker}")).spawn(run)?);
+            started.await.map_err(|_| std::io::Error::other("a worker ended"))??;
+            lanes.push(sender);
+        }
+        let (runtime, paused) = (runtime()?, pause.clone());
+        let counted = (Arc::clone(&shared.telemetry), shared.limits.per_address);
+        let run = move || {
+            if let Err(error) = runtime.block_on(accept(listener, lanes, paused, counted)) {
+                tracing::error!(target: "listener", %error, "no more connections are accepted");
+            }
+        };
+        let accepting = std::thread::Builder::new().name("accept".to_owned()).spawn(run)?;
+        Ok(Self { pause, stop, accepting: Some(accepting), workers })
+    }
+
+    /// Accepts no more; what was accepted is with the workers when this returns. The listener stays open for whoever
+    /// holds another handle of it.
+    pub async fn pause(&mut self) {
+        self.pause.cancel();
+        if let Some(accepting) = self.accepting.take() {
+            // It ends within one accepted connection.
+            drop(tokio::task::spawn_blocking(move || drop(accepting.join())).await);
+        }
+    }
+
+    /// Ends the workers; connections that are still open are cut.
+    pub async fn stop(mut self) {
+        self.pause().await;
+        self.stop.cancel();
+        let join = move || self.workers.into_iter().for_each(|worker| drop(worker.join()));
+        drop(tokio::task::spawn_blocking(join).await);
+    }
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+async fn serve(
+    worker: usize,
+    shared: Shared,
+    mount: Mount,
+    mut connections: mpsc::Receiver<Accepted>,
+    (ready, stop): (oneshot::Sender<std::io::Result<()>>, CancellationToken),
+) {
+    let local = match build(mount).await {
+        Ok(local) => local,
+        Err(error) => {
+            drop(ready.send(Err(error)));
+            return;
+        }
+    };
+    let loaded = shared.loaded.clone();
+    let lane = Rc::new(Lane::new(worker, shared, local));
+    if worker == 0 {
+        // It ends with the worker.
+        drop(tokio::task::spawn_local(probes::watch(Rc::clone(&lane), loaded)));
+    }
+    drop(ready.send(Ok(())));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = connections.recv() => accepted,
+        };
+        let Some(Accepted { stream, peer, counted, place }) = accepted else {
+            // Paused: what is open goes on.
+            stop.cancelled().await;
+            return;
+        };
+        let lane = Rc::clone(&lane);
+        match tokio::net::TcpStream::from_std(stream) {
+            Ok(stream) => drop(tokio::task::spawn_local(async move {
+                connection::serve(lane, stream, peer).await;
+                drop((counted, place));
+            })),
+            Err(error) => tracing::warn!(target: "listener", %error, "a connection cannot be watched"),
+        }
+    }
+}
