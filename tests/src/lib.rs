@@ -8,6 +8,7 @@ pub mod exposition;
 pub mod mischief;
 pub mod ops;
 pub mod recorder;
+pub mod scripted;
 pub mod tmux;
 pub mod upstream;
 pub mod wait;
