@@ -36,4 +36,5 @@ mod smuggling;
 mod streaming;
 mod tidy;
 mod upstreams;
+mod websocket;
 mod wire;

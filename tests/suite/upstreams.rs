@@ -259,3 +259,33 @@ fn a_server_gets_no_more_connections_than_it_may() {
     assert_eq!(both("long"), [200, 200], "it waits for the other one's connection");
     assert_eq!(backend.state.accepted(), 1);
 }
+
+#[test]
+fn an_upstream_that_takes_no_body_is_given_up() {
+    let (_folder, daemon, admin) = daemon(&[("MAX_BODY_SIZE_BYTES", "100000000")]);
+    // It accepts nothing: the kernel takes the connection and what its buffers hold.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    api(&daemon, &admin, "full", &[server], &json!({"api_write_timeout": 0.3})).unwrap();
+    let endpoint = json!({"api_name": "full", "api_version": "v1", "endpoint_method": "POST", "endpoint_uri": "/x",
+                          "endpoint_description": "test"});
+    assert!(daemon.call("POST", "/platform/endpoint", &admin, Some(endpoint)).unwrap().0 < 300);
+    let begun = std::time::Instant::now();
+    let body = json!("x".repeat(30_000_000));
+    // The answer may be lost where the client is still sending; what it was is in the record.
+    drop(daemon.call("POST", "/api/rest/full/v1/x", "", Some(body)));
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(15),
+        "long before the time for an answer is over"
+    );
+    let record = || {
+        let mut text = String::new();
+        for file in std::fs::read_dir(daemon.data.join("logs")).unwrap() {
+            text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
+        }
+        let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        records.into_iter().find(|record| record["path"] == "/api/rest/full/v1/x").ok_or(text)
+    };
+    let record = eventually("the record", record).unwrap();
+    assert_eq!((&record["status"], &record["failure"]), (&json!(504), &json!("GTW010")), "{record}");
+}

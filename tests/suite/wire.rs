@@ -233,7 +233,7 @@ fn a_client_that_leaves_takes_its_upstream_connection_along() {
         ("silent", "Content-Length: 5\r\n", "he"),
         ("count", "Transfer-Encoding: chunked\r\n", "5\r\nhe"),
     ] {
-        let path = format!("{name}?{}", body.len());
+        let path = format!("{name}?body{}", body.len());
         let before = records(&daemon, &odd(name)).len();
         let method = if body.is_empty() { "GET" } else { "POST" };
         let wire = Wire::with(&daemon, request(method, &odd(&path), fields, body));
@@ -242,7 +242,7 @@ fn a_client_that_leaves_takes_its_upstream_connection_along() {
         drop(wire);
         let begun = std::time::Instant::now();
         let closed = || if upstream.open() == 0 { Ok(()) } else { Err(upstream.open()) };
-        eventually("the upstream's connection to close", closed).unwrap();
+        eventually(&format!("the upstream's connection to close: {name} {fields}"), closed).unwrap();
         assert!(begun.elapsed().as_secs() < 3, "{name} {fields}");
         nobody_is_connected(&daemon);
         let found = record(&daemon, &odd(name), before + 1);

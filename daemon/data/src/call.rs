@@ -48,6 +48,8 @@ pub(crate) struct Routed<'a> {
     pub(crate) endpoint: &'a Endpoint,
     /// Where the path after `/api/rest/{api}/{version}` begins.
     pub(crate) rest_at: usize,
+    /// It asks to switch to WebSocket.
+    pub(crate) switch: bool,
 }
 
 /// It fits the limits.

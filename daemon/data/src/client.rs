@@ -6,3 +6,4 @@ pub(crate) mod coded;
 pub(crate) mod connection;
 pub(crate) mod head;
 pub(crate) mod stream;
+pub(crate) mod tunnel;

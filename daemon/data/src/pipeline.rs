@@ -1,9 +1,10 @@
 //! The column: a request flows from top to bottom, and whatever stops it is rescued in one place.
 
 use crate::call::{Arrived, Call};
-use crate::client::answer::{Answer, send};
+use crate::client::answer::{Answer, Content, Cut, send};
 use crate::client::head::Head;
 use crate::client::stream::Client;
+use crate::client::tunnel::tunnel;
 use crate::failure::Failure;
 use crate::http1::fields::Name;
 use crate::lane::Lane;
@@ -51,7 +52,13 @@ pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> boo
         across(&mut answer, head.get(Name::Origin), route);
     }
     record.sign(&mut answer);
-    let sent = send(client, head, answer, lane, &mut record.access.bytes_out).await;
+    let sent = send(client, head, &mut answer, lane, &mut record.access.bytes_out).await;
+    if let (Ok(_), Content::Tunnel(ends)) = (sent, answer.content) {
+        let (connection, _busy) = *ends;
+        let cut = tunnel(client, connection.into_parts(), lane, &mut record.access).await;
+        record.close(cut.filter(|cut| *cut != Cut::Client)); // either side may end it
+        return false;
+    }
     record.access.bytes_in = client.came(); // an upstream may have answered before the request was whole
     record.close(sent.err()); // with the last byte
     sent.unwrap_or(false)

@@ -4,8 +4,10 @@ use super::coded::Coded;
 use super::head::Head;
 use super::stream::{Client, Paced};
 use crate::lane::Lane;
+use crate::prepare::server::Busy;
 use crate::stages::streamed::Streamed;
 use crate::targets::local::Own;
+use crate::upstream::connection::Connection;
 use bytes::Bytes;
 use http::StatusCode;
 use std::io::Write as _;
@@ -37,6 +39,8 @@ pub(crate) enum Content {
     Coded(Box<Coded>),
     /// From the appliance's own surface.
     Own(Own),
+    /// The connection has switched protocols: what follows is a tunnel.
+    Tunnel(Box<(Connection, Busy)>),
 }
 
 impl Content {
@@ -47,7 +51,7 @@ impl Content {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<usize, Cut>>> {
         match self {
-            Self::None => Poll::Ready(None),
+            Self::None | Self::Tunnel(_) => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes.len()))),
             Self::Streamed(streamed) => streamed.poll(client, context),
             Self::Coded(coded) => coded.poll(client, context),
@@ -57,7 +61,7 @@ impl Content {
 
     pub(crate) fn piece(&self, count: usize) -> &[u8] {
         match self {
-            Self::None => &[],
+            Self::None | Self::Tunnel(_) => &[],
             Self::Whole(bytes) => bytes.get(..count).unwrap_or_default(),
             Self::Streamed(streamed) => streamed.piece(count),
             Self::Coded(coded) => coded.piece(count),
@@ -67,7 +71,7 @@ impl Content {
 
     pub(crate) fn took(&mut self, count: usize) {
         match self {
-            Self::None => {}
+            Self::None | Self::Tunnel(_) => {}
             Self::Whole(bytes) => bytes::Buf::advance(bytes, count),
             Self::Streamed(streamed) => streamed.took(count),
             Self::Coded(coded) => coded.took(count),
@@ -138,7 +142,7 @@ struct Writer {
 pub(crate) async fn send(
     client: &mut Client,
     request: &Head,
-    mut answer: Answer,
+    answer: &mut Answer,
     lane: &Lane,
     bytes_out: &mut u64,
 ) -> Result<bool, Cut> {
@@ -148,7 +152,7 @@ pub(crate) async fn send(
     // What is left of a body that nobody wants: read on if that is quick, else the connection ends.
     let keeps = request.keeps && !to_close && !lane.is_draining() && client.body_done();
     client.answering();
-    let mut out = answer.head;
+    let mut out = std::mem::take(&mut answer.head);
     match answer.length {
         _ if matches!(answer.status, 100..200 | 204) => {}
         Some(0) if bodiless => {}
@@ -157,14 +161,15 @@ pub(crate) async fn send(
         None if chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         None => {}
     }
-    if !keeps {
+    let switched = answer.status == 101;
+    if !keeps && !switched {
         out.extend_from_slice(b"connection: close\r\n");
-    } else if !request.recent {
+    } else if !request.recent && !switched {
         out.extend_from_slice(b"connection: keep-alive\r\n");
     }
     lane.date(&mut out);
     out.extend_from_slice(b"\r\n");
-    if bodiless {
+    if bodiless && !switched {
         answer.content = Content::None;
     }
     let mut writer = Writer { out, sent: 0, chunked, chunk_left: 0, ended: false, blocked: false };

@@ -98,7 +98,7 @@ async fn refuse(client: &mut Client, failure: Failure, lane: &Lane) {
     let mut answer = rescue(failure, None, &Told { lane, strict_envelope: false, now_ms });
     record.refuse(failure, answer.status);
     record.sign(&mut answer);
-    let sent = send(client, &nothing, answer, lane, &mut record.access.bytes_out).await;
+    let sent = send(client, &nothing, &mut answer, lane, &mut record.access.bytes_out).await;
     record.close(sent.err());
 }
 

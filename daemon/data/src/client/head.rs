@@ -141,6 +141,21 @@ impl Head {
         fields::named_by(self.all(Name::Connection), name)
     }
 
+    /// Whether it asks to switch to WebSocket (RFC 6455 4.1). To switch to anything else is not understood, and an
+    /// `Upgrade` that is not understood may be passed over (RFC 9110 7.8).
+    pub(crate) fn switches(&self) -> bool {
+        let has = |value: &[u8], wanted: &str| {
+            value
+                .split(|byte| *byte == b',')
+                .any(|one| one.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+        };
+        self.method() == "GET"
+            && self.recent
+            && self.framing == Body::None
+            && self.all(Name::Upgrade).any(|value| has(value, "websocket"))
+            && self.all(Name::Connection).any(|value| has(value, "upgrade"))
+    }
+
     /// Reads a head from the front of these bytes; how many it takes, or `None` if more are needed. What was read
     /// before is forgotten.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<Option<usize>, BadHead> {

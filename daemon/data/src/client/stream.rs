@@ -104,6 +104,11 @@ impl Client {
         pin!(self.stream.read_buf(&mut self.input)).poll(context)
     }
 
+    /// Reads what has come, whatever it is: of a tunnel.
+    pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        self.poll_fill(context)
+    }
+
     /// What has come and was not used.
     pub(crate) fn input(&mut self) -> &mut BytesMut {
         &mut self.input

@@ -31,6 +31,8 @@ pub(crate) enum Name {
     CacheControl,
     IfNoneMatch,
     IsTest,
+    /// Of a switch to WebSocket.
+    WebSocket,
     UserAgent,
     /// Passes upstream without being listed.
     Plain,
@@ -108,7 +110,11 @@ const TABLE: [&[(&str, Name)]; 33] = {
         ("proxy-connection", Name::HopByHop),
         ("www-authenticate", Name::Owned),
     ];
-    table[17] = &[("transfer-encoding", Name::TransferEncoding)];
+    table[17] = &[("transfer-encoding", Name::TransferEncoding), ("sec-websocket-key", Name::WebSocket)];
+    table[20] = &[("sec-websocket-accept", Name::WebSocket)];
+    table[21] = &[("sec-websocket-version", Name::WebSocket)];
+    table[22] = &[("sec-websocket-protocol", Name::WebSocket)];
+    table[24] = &[("sec-websocket-extensions", Name::WebSocket)];
     table[18] = &[("proxy-authenticate", Name::HopByHop)];
     table[19] = &[("proxy-authorization", Name::HopByHop), ("content-disposition", Name::Describes)];
     table[29] = &[("access-control-request-method", Name::PreflightMethod)];

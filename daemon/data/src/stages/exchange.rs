@@ -27,7 +27,7 @@ pub(crate) enum Error {
     TimedOut,
 }
 
-/// Bounds of time for one call.
+/// Bounds of time for one call, and what answer it may get.
 pub(crate) struct Patience {
     connect_ms: u64,
     /// To the first byte of the answer, and between two pieces.
@@ -36,6 +36,8 @@ pub(crate) struct Patience {
     write: Duration,
     /// The end of all attempts together.
     until: Option<Instant>,
+    /// It may switch protocols.
+    switch: bool,
 }
 
 impl Patience {
@@ -47,6 +49,7 @@ impl Patience {
             read,
             write: own.write_ms.map_or(read, Duration::from_millis),
             until: own.total_ms.map(|millis| Instant::now() + Duration::from_millis(millis)),
+            switch: call.stage.0.routed.switch,
         }
     }
 
@@ -116,7 +119,7 @@ async fn attempt(
     // Begins when the upstream takes nothing, and how much it had taken then.
     let mut writing: Option<(Deadline, u64)> = None;
     poll_fn(|context| {
-        if let Poll::Ready(done) = both_ways(connection, upload, client, context) {
+        if let Poll::Ready(done) = both_ways(connection, upload, (client, patience.switch), context) {
             return Poll::Ready(done);
         }
         if !upload.blocked() {
@@ -132,6 +135,11 @@ async fn attempt(
             }
         }
         if !deadline.passed(context) {
+            return Poll::Pending;
+        }
+        if upload.hungry() {
+            // It is the client that lets wait, which has a pace of its own.
+            again(&mut deadline, patience);
             return Poll::Pending;
         }
         let now = (client.came(), upload.moved());
@@ -155,13 +163,13 @@ fn again(deadline: &mut Deadline, patience: &Patience) {
 fn both_ways(
     connection: &mut Connection,
     upload: &mut Upload,
-    client: &mut Client,
+    (client, switch): (&mut Client, bool),
     context: &mut Context<'_>,
 ) -> Poll<Option<Error>> {
     if let Poll::Ready(Err(error)) = connection.poll_upload(upload, client, context) {
         return Poll::Ready(Some(Error::Client(error.into())));
     }
-    match connection.poll_head(false, context) {
+    match connection.poll_head(switch, context) {
         Poll::Ready(Ok(())) => Poll::Ready(None),
         Poll::Ready(Err(error)) => Poll::Ready(Some(broken(&error))),
         Poll::Pending if client.gone(context) => Poll::Ready(Some(Error::Client(Failure::ClientGone))),

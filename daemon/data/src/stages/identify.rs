@@ -38,7 +38,7 @@ pub(crate) fn identify<'a>(
             Access::Denied => return Err(Failure::PlatformDenied),
         }
     }
-    // A tunnel has no end and no request behind it.
+    // A tunnel to anywhere has no end and no request behind it.
     if head.method() == "CONNECT" {
         return Err(Failure::Upgrade);
     }

@@ -34,6 +34,9 @@ pub(crate) async fn reply<'a>(
     let route = call.stage.0.routed.route;
     let to_head = call.head.method() == "HEAD";
     let head = &answered.connection.head;
+    if head.status == 101 {
+        return Ok(switched(answered, call));
+    }
     let transform = route.response.as_ref();
     let status = transform.map_or(head.status, |transform| transform.status(head.status));
     let mut answer = Answer::new(status, call.lane);
@@ -65,6 +68,17 @@ pub(crate) async fn reply<'a>(
         answer.content = Content::Coded(Box::new(Coded::new(answer.content, encoder)));
     }
     Ok(answer)
+}
+
+/// The upstream has switched to WebSocket: its word goes to the client, and then a tunnel is open.
+fn switched(answered: Answered, call: &Call<'_, Allowed<'_>>) -> Answer {
+    let mut answer = Answer::new(101, call.lane);
+    answer.head.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    for (_, name, value) in answered.connection.head.fields().filter(|(name, ..)| *name == Name::WebSocket) {
+        answer.field(name, value);
+    }
+    answer.content = Content::Tunnel(Box::new((answered.connection, answered.busy)));
+    answer
 }
 
 /// Whether and how the answer is to be compressed. Most are too short for the question.

@@ -7,6 +7,7 @@ use crate::http1::fields::Name;
 use crate::prepare::route::Route;
 use crate::stages::identify::client;
 use crate::stages::record::Record;
+use gatehouse_corridor::telemetry::Protocol;
 use std::sync::Arc;
 
 const PREFIX: &str = "/api/rest/";
@@ -53,6 +54,13 @@ pub(crate) fn route<'a>(call: Call<'a, Placed>, record: &mut Record<'a>) -> Resu
     if route.methods.is_empty() {
         return Err(Failure::NoEndpoints);
     }
+    let switch = call.head.switches();
+    if switch && !(route.api.websocket || call.prepared.limits.websockets) {
+        return Err(Failure::Upgrade);
+    }
+    if switch {
+        record.access.protocol = Protocol::WebSocket;
+    }
     let tail = path.get(rest_at..).filter(|tail| !tail.is_empty()).unwrap_or("/");
     // HEAD is matched against GET's endpoints.
     let wanted = if method == "HEAD" { "GET" } else { method };
@@ -62,7 +70,7 @@ pub(crate) fn route<'a>(call: Call<'a, Placed>, record: &mut Record<'a>) -> Resu
         Some(trust) if trust != call.prepared.security.trust_forwarded => client(&call, trust),
         _ => call.stage.client,
     };
-    Ok(Found::Upstream(call.on(|_| Routed { client, route, endpoint, rest_at })))
+    Ok(Found::Upstream(call.on(|_| Routed { client, route, endpoint, rest_at, switch })))
 }
 
 /// `{api}/{version}` at the begin of what follows the prefix.

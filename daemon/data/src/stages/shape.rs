@@ -78,6 +78,9 @@ pub(crate) async fn shape<'a>(
     let paid = pay(call).await?; // behind all that may refuse
     let mut fields = call.lane.buffer();
     pass(call, record, paid, &mut fields)?;
+    if routed.switch {
+        fields.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+    }
     framing(call.head, &source, &mut fields);
     let query = call.head.query();
     let changed = route.request.as_ref().and_then(|transform| transform.query(query.unwrap_or_default()));
@@ -186,7 +189,8 @@ fn pass(
     let route = known.routed.route;
     let key = paid.map_or("", |(name, _)| name);
     let passing = head.fields().filter(|(name, text, _)| {
-        passes(*name, text, route) && !head.ends(text) && !text.eq_ignore_ascii_case(key.as_bytes())
+        let part = known.routed.switch && *name == Name::WebSocket;
+        (part || passes(*name, text, route)) && !head.ends(text) && !text.eq_ignore_ascii_case(key.as_bytes())
     });
     match route.request.as_ref().filter(|transform| transform.changes_headers()) {
         None => passing.for_each(|(_, name, value)| field(into, name, value)),

@@ -69,7 +69,6 @@ impl Connection {
 
     /// For a tunnel, after a head with status 101: the stream, which counts as a connection until it is dropped, and
     /// what came behind the head.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tunnel of a WebSocket takes it"))]
     pub(crate) fn into_parts(self) -> (Stream, BytesMut) {
         (self.stream, self.bytes)
     }

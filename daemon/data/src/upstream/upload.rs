@@ -81,6 +81,11 @@ impl Upload {
         self.blocked
     }
 
+    /// All that the client has sent has left, and more is to come.
+    pub(crate) fn hungry(&self) -> bool {
+        matches!(self.source, Source::Client { .. }) && self.sent == self.bytes.len() && !self.refused
+    }
+
     /// Bytes that have left, of all attempts.
     pub(crate) fn moved(&self) -> u64 {
         self.moved

@@ -213,11 +213,14 @@ pub(crate) fn issuer(value: Option<&Value>) -> Result<Option<Issuer>, String> {
     }))
 }
 
-/// PEM text of at least one certificate.
+/// PEM text of at least one certificate, each of which can be a root: else the data plane could not serve the API.
 fn roots(text: &str) -> Checked {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match found {
-        Ok(found) if !found.is_empty() => Ok(()),
+        Ok(found) if !found.is_empty() => found.iter().enumerate().try_for_each(|(at, root)| {
+            let anchor = webpki::anchor_from_trusted_cert(root);
+            anchor.map(drop).map_err(|error| format!("certificate {}: expected a root: {error}", at + 1))
+        }),
         Ok(_) => Err("expected PEM text with a CERTIFICATE in it".to_owned()),
         Err(error) => Err(format!("expected PEM text: {error}")),
     }
@@ -308,6 +311,11 @@ mod tests {
             ),
             ("api_issuer", json!({"name": "i", "jwks_url": "file:///x"}), Value::Null),
             ("api_upstream_roots", json!("roots"), Value::Null),
+            (
+                "api_upstream_roots",
+                json!("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+                Value::Null,
+            ),
             (
                 "api_request_transform",
                 json!({"headers": {"remove": "x"}}),
