@@ -21,7 +21,7 @@ use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{self, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
-use gatehouse_data::{DataPlane, Workers};
+use gatehouse_data::{DataPlane, Mount, Workers};
 use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
@@ -69,9 +69,7 @@ fn told(problem: Problem) -> anyhow::Error {
 /// # Errors
 /// Whatever keeps the appliance from serving, in words for the operator.
 pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
-    for folder in [&settings.data_dir, &settings.log_dir] {
-        private_folder(folder)?;
-    }
+    [&settings.data_dir, &settings.log_dir].into_iter().try_for_each(|folder| private_folder(folder))?;
     let clock = Clock::System;
     let names = settings.redact_fields.iter().map(String::as_str);
     let redactor = Redactor::new(names).map_err(|why| anyhow!("redact_fields: {why}"))?;
@@ -83,10 +81,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
     let keys = keys(&settings)?;
     let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
         .with_context(|| format!("opening the store in {}", settings.data_dir.display()))?;
-    let workers = match settings.workers {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        count => count,
-    };
+    let workers = workers(&settings);
     let telemetry = Telemetry::new(workers);
     let history = History::default();
     let history_file = HistoryFile::start(&settings.data_dir, history.clone(), clock.clone())?;
@@ -120,9 +115,7 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         RecordsPorts { telemetry: Arc::clone(&telemetry), history: history.clone(), log, redactor, clock };
     let records = Records::start(record_files(&settings), ports)?;
     let kept = listener.try_clone().context("keeping the listener")?;
-    let own = control.clone();
-    let mount = Arc::new(move |config: &mut actix_web::web::ServiceConfig| own.configure(config));
-    let workers = data.serve(kept, workers, settings.clients, mount).await.context("serving")?;
+    let workers = data.serve(kept, workers, settings.clients, mount(&control)).await.context("serving")?;
     ops.resume();
     Ok(House {
         settings,
@@ -145,6 +138,19 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         reloads: Some(reloads),
         password_file,
     })
+}
+
+/// The management surface, as each worker mounts it.
+fn mount(control: &Control) -> Mount {
+    let own = control.clone();
+    Arc::new(move |config: &mut actix_web::web::ServiceConfig| own.configure(config))
+}
+
+fn workers(settings: &Settings) -> usize {
+    match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        count => count,
+    }
 }
 
 fn record_files(settings: &Settings) -> Bounds {
