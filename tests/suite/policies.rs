@@ -230,19 +230,17 @@ fn a_body_must_be_what_its_endpoint_asks_for() {
 #[test]
 fn what_the_data_plane_would_refuse_changes_nothing() {
     let market = Market::open(&[]);
-    let endpoint = json!({"api_name": "shop", "api_version": "v1", "endpoint_method": "GET",
-                          "endpoint_uri": "/items/{other}", "endpoint_description": "meets another"});
+    // A field that only the gateway may make.
+    let wrong =
+        json!({"api_request_transform": {"headers": {"add": {"host": "elsewhere"}}}, "api_priority": 1});
     let (status, answer) =
-        market.daemon.call("POST", "/platform/endpoint", &market.admin, Some(endpoint)).unwrap();
+        market.daemon.call("PUT", "/platform/api/shop/v1", &market.admin, Some(wrong)).unwrap();
     assert_eq!(status, 400, "{answer}");
-    assert!(answer["error_message"].as_str().unwrap().contains("endpoint_uri"), "{answer}");
-    assert_eq!(
-        market.as_ana("GET", "/api/rest/shop/v1/items/1", "", "").status,
-        200,
-        "it is served as before"
-    );
-    let (_, listed) = market.daemon.call("GET", "/platform/endpoint/shop/v1", &market.admin, None).unwrap();
-    assert!(!listed.to_string().contains("{other}"), "{listed}");
+    let text = answer["error_message"].as_str().unwrap();
+    assert!(text.contains("api_request_transform") && text.contains("host"), "{answer}");
+    assert_eq!(market.call().status, 200, "it is served as before");
+    let (_, api) = market.daemon.call("GET", "/platform/api/shop/v1", &market.admin, None).unwrap();
+    assert_eq!((&api["api_request_transform"], &api["api_priority"]), (&Value::Null, &json!(5)));
     let rule = |id: usize| json!({"rule_id": format!("r{id}"), "rule_type": "per_user_api", "time_window": "day", "limit": 9});
     (0..32).for_each(|id| drop(market.manage("POST", "/platform/rate-limits/", rule(id))));
     let (status, answer) =

@@ -51,7 +51,7 @@ fn record(daemon: &Daemon, wanted: impl Fn(&Value) -> bool) -> Result<Value, Str
         text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
     }
     let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    records.filter(wanted).last().ok_or(text)
+    records.filter(wanted).next_back().ok_or(text)
 }
 
 #[test]
