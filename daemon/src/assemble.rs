@@ -21,7 +21,7 @@ use gatehouse_corridor::shutdown::{Refusal, Shutdown};
 use gatehouse_corridor::snapshot::{self, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
-use gatehouse_data::{DataPlane, Workers};
+use gatehouse_data::{DataPlane, Mount, Workers};
 use gatehouse_engine::{Docker, Probe};
 use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
@@ -130,10 +130,7 @@ pub(crate) async fn assemble(
     let keys = keys(&settings)?;
     let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
         .with_context(|| format!("opening the store in {}", settings.data_dir.display()))?;
-    let workers = match settings.workers {
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        count => count,
-    };
+    let workers = workers(&settings);
     let telemetry = Telemetry::new(workers);
     let history = History::default();
     let history_file = HistoryFile::start(&settings.data_dir, history.clone(), clock.clone())?;
@@ -165,9 +162,7 @@ pub(crate) async fn assemble(
     let ops = Ops::start(ops_config(&settings, *address, clock.clone()), ports).map_err(told)?;
     let records = Records::start(record_files(&settings), base.records(&telemetry, &history))?;
     let kept = listener.try_clone().context("keeping the listener")?;
-    let own = control.clone();
-    let mount = Arc::new(move |config: &mut actix_web::web::ServiceConfig| own.configure(config));
-    let workers = data.serve(kept, workers, settings.clients, mount).await.context("serving")?;
+    let workers = data.serve(kept, workers, settings.clients, mount(&control)).await.context("serving")?;
     ops.resume();
     Ok(House {
         settings,
@@ -188,6 +183,19 @@ pub(crate) async fn assemble(
         reloads: Some(reloads),
         password_file,
     })
+}
+
+/// The management surface, as each worker mounts it.
+fn mount(control: &Control) -> Mount {
+    let own = control.clone();
+    Arc::new(move |config: &mut actix_web::web::ServiceConfig| own.configure(config))
+}
+
+fn workers(settings: &Settings) -> usize {
+    match settings.workers {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        count => count,
+    }
 }
 
 fn record_files(settings: &Settings) -> Bounds {

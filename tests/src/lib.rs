@@ -9,6 +9,7 @@ pub mod manager;
 pub mod mischief;
 pub mod ops;
 pub mod recorder;
+pub mod scripted;
 pub mod tmux;
 pub mod upstream;
 pub mod wait;

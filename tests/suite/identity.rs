@@ -105,3 +105,32 @@ fn a_revocation_is_served_within_100_ms() {
     let best = took.min().unwrap();
     assert!(best < std::time::Duration::from_millis(100), "{best:?}");
 }
+
+#[test]
+fn sessions_are_listed_and_ended() {
+    let (_folder, daemon, root, hal) = helpdesk();
+    make_user(&daemon, &root, "eva", "user");
+    let (first, second) = (daemon.login("eva", PASSWORD).unwrap(), daemon.login("eva", PASSWORD).unwrap());
+    let sessions = "/platform/authorization/sessions";
+    let list =
+        |token: &str, query: &str| daemon.call("GET", &format!("{sessions}{query}"), token, None).unwrap();
+    let end = |token: &str, id: &Value| {
+        daemon.call("DELETE", &format!("{sessions}/{}", id.as_str().unwrap()), token, None).unwrap().0
+    };
+    let (_, own) = list(&first, "");
+    assert_eq!(own["total"], 2, "{own}");
+    let find =
+        |current: bool| own["sessions"].as_array().unwrap().iter().find(|one| one["current"] == current);
+    let (this, other) = (&find(true).unwrap()["id"], &find(false).unwrap()["id"]);
+    assert_eq!(list("", "").0, 401);
+    assert_eq!((list(&first, "?username=root1").0, list(&hal, "?username=root1").0), (403, 404));
+    assert_eq!(list(&hal, "?username=eva").1["total"], 2);
+    let (_, of_root) = list(&root, "");
+    assert_eq!(end(&hal, &of_root["sessions"][0]["id"]), 404, "no hold of an administrator's");
+    assert_eq!(end(&first, other), 200);
+    assert_eq!((list(&second, "").0, list(&first, "").1["total"].clone()), (401, json!(1)));
+    assert_eq!(end(&first, other), 404);
+    let refresh = daemon.call("POST", "/platform/authorization/refresh", &second, None).unwrap().0;
+    assert_eq!(refresh, 401, "it cannot be made longer");
+    assert_eq!((end(&hal, this), list(&first, "").0), (200, 401));
+}

@@ -50,8 +50,8 @@ fn record(daemon: &Daemon, wanted: impl Fn(&Value) -> bool) -> Result<Value, Str
     for file in std::fs::read_dir(daemon.data.join("logs")).unwrap() {
         text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());
     }
-    let records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    records.filter(wanted).last().ok_or(text)
+    let mut records = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    records.rfind(wanted).ok_or(text)
 }
 
 #[test]

@@ -25,6 +25,7 @@ pub(crate) mod registration;
 pub(crate) mod roles;
 pub(crate) mod routings;
 pub(crate) mod security;
+pub(crate) mod sessions;
 pub(crate) mod subscriptions;
 pub(crate) mod tiers;
 pub(crate) mod tools;
@@ -55,6 +56,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
         web::scope("/platform")
             .wrap(from_fn(gate::gate))
             .configure(authorization::routes)
+            .configure(sessions::routes)
             .configure(registration::routes)
             .configure(apis::routes)
             .configure(validations::routes)

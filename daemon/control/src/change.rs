@@ -9,6 +9,7 @@ use crate::index::By;
 use crate::leases::{Cells, Effect};
 use crate::state::{Row, State};
 use crate::subjects::sealing::Sealer;
+use crate::subjects::usage::Usages;
 use arc_swap::ArcSwap;
 use gatehouse_common::ids::Revision;
 use gatehouse_common::limits::{ACKNOWLEDGE_WAIT_MILLIS, CHANGE_QUEUE_DRAFTS};
@@ -47,6 +48,7 @@ pub(crate) struct Draft {
 /// The data plane is told nothing of this table, so a change in it alone makes no revision.
 const UNPUBLISHED: &str = "sessions";
 
+/// Whether a draft changes what the data plane is told.
 fn published(draft: &Draft) -> bool {
     !draft.quiet && draft.rows.iter().any(|(table, ..)| *table != UNPUBLISHED)
 }
@@ -115,6 +117,7 @@ pub(crate) struct Changes {
     /// Cells of credits.
     pub(crate) cells: Arc<Cells>,
     sealer: Arc<Sealer>,
+    usages: Arc<Usages>,
 }
 
 impl Changes {
@@ -122,7 +125,7 @@ impl Changes {
         config: &ControlConfig,
         store: Store,
         publisher: Publisher,
-        sealer: Arc<Sealer>,
+        (sealer, usages): (Arc<Sealer>, Arc<Usages>),
     ) -> Result<Self, Problem> {
         let cells = Arc::new(Cells::default());
         let state = Arc::new(ArcSwap::from_pointee(
@@ -134,18 +137,19 @@ impl Changes {
             store,
             shared: Arc::clone(&state),
             publisher: publisher.clone(),
-            compiler: Compiler::new(config, &sealer, &cells),
+            compiler: Compiler::new(config, &sealer, &cells, &usages),
             cells: Arc::clone(&cells),
             published: (State::default(), Arc::default()),
             reconfigured: true,
             fetched: BTreeSet::new(),
+            check: config.check,
             clock: config.clock.clone(),
         };
-        worker.publish(&state.load());
+        worker.publish(&state.load(), worker.published.clone());
         let thread = std::thread::Builder::new().name("change".to_owned()).spawn(move || worker.work(queue));
         thread
             .map_err(|error| Problem::new(Code::Internal, format!("starting the change thread: {error}")))?;
-        Ok(Self { jobs, state, publisher, cells, sealer })
+        Ok(Self { jobs, state, publisher, cells, sealer, usages })
     }
 
     /// The newest state that is on the disk.
@@ -179,7 +183,7 @@ impl Changes {
 
     /// What compiles with these settings.
     pub(crate) fn compiler(&self, config: &ControlConfig) -> Compiler {
-        Compiler::new(config, &self.sealer, &self.cells)
+        Compiler::new(config, &self.sealer, &self.cells, &self.usages)
     }
 
     /// Lets rate limits begin anew and forgets what the data plane remembers of credentials.

@@ -1,5 +1,5 @@
-//! State to snapshot: whole at the start, then what a change touched. Pure but for the cells that consumers count in,
-//! which go on from one snapshot to the next.
+//! State to snapshot: whole at the start, then what a change touched. Pure but for the clock, which says whose tier is in
+//! force, and for the cells that consumers count in, which are the same ones in every snapshot.
 
 mod apis;
 pub(crate) mod consumers;
@@ -14,6 +14,8 @@ use crate::config::ControlConfig;
 use crate::leases::Cells;
 use crate::state::{Row, State};
 use crate::subjects::sealing::Sealer;
+use crate::subjects::usage::Usages;
+use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use imbl::ordmap::DiffItem;
 use std::collections::BTreeSet;
@@ -30,12 +32,19 @@ pub(crate) struct Compiler {
     localhost_bypass: Option<bool>,
     sealer: Arc<Sealer>,
     cells: Arc<Cells>,
+    usages: Arc<Usages>,
+    clock: Clock,
     /// Keys of external issuers, as they were fetched last.
     pub(crate) jwks: KeySets,
 }
 
 impl Compiler {
-    pub(crate) fn new(config: &ControlConfig, sealer: &Arc<Sealer>, cells: &Arc<Cells>) -> Self {
+    pub(crate) fn new(
+        config: &ControlConfig,
+        sealer: &Arc<Sealer>,
+        cells: &Arc<Cells>,
+        usages: &Arc<Usages>,
+    ) -> Self {
         Self {
             token_keys: config.signing_keys.clone(),
             limits: Arc::new(config.limits.clone()),
@@ -44,26 +53,28 @@ impl Compiler {
             localhost_bypass: config.localhost_bypass,
             sealer: Arc::clone(sealer),
             cells: Arc::clone(cells),
+            usages: Arc::clone(usages),
+            clock: config.clock.clone(),
             jwks: KeySets::new(),
         }
     }
 }
 
-/// Compiles all rows; cells are those of the snapshot before.
-pub(crate) fn compile(compiler: &Compiler, state: &State, before: &Snapshot) -> Snapshot {
+/// Compiles all rows.
+pub(crate) fn compile(compiler: &Compiler, state: &State) -> Snapshot {
     Snapshot {
         revision: state.revision,
         apis: apis::all(state, &compiler.jwks),
-        consumers: consumers::all(compiler, state, before),
+        consumers: consumers::all(compiler, state),
         api_keys: credentials::keys(state),
         token_keys: compiler.token_keys.clone(),
         revoked_tokens: state.rows("revoked").map(|(id, _)| id.clone()).collect(),
         credit_groups: platform::credit_groups(compiler, state),
         routings: platform::routings(state),
+        rules: platform::rules(state),
         security: platform::security(compiler, state),
         limits: Arc::clone(&compiler.limits),
         counters: compiler.counters,
-        ..Snapshot::default()
     }
 }
 
@@ -80,7 +91,7 @@ pub(crate) fn update(
     next.revision = new.revision;
     next.counters = compiler.counters;
     apis::update((old, new), &compiler.jwks, fetched, &mut next.apis);
-    consumers::update(compiler, (old, new), before, &mut next.consumers);
+    consumers::update(compiler, (old, new), &mut next.consumers);
     credentials::update(old, new, &mut next);
     platform::update(compiler, old, new, &mut next);
     next

@@ -19,8 +19,10 @@ use std::time::Duration;
 
 /// Between two looks at which issuers there are.
 const LOOK: Duration = Duration::from_secs(1);
-/// Life of keys that were fetched, milliseconds.
+/// Life of keys that were fetched, milliseconds; an issuer may say that it is shorter.
 const FRESH_MS: i64 = 300_000;
+/// Shortest life, milliseconds.
+const SHORTEST_MS: i64 = 2_000;
 /// Before an issuer that did not answer is asked again, milliseconds.
 const AGAIN_MS: i64 = 15_000;
 /// Longest time for an answer.
@@ -45,8 +47,8 @@ impl Fetcher {
         Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
     }
 
-    /// The text of a JWKS.
-    async fn fetch(&self, url: &str) -> Result<Arc<str>, String> {
+    /// The text of a JWKS, and how long it counts, milliseconds.
+    async fn fetch(&self, url: &str) -> Result<(Arc<str>, i64), String> {
         let uri: Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
         let request = Request::get(uri).header(header::ACCEPT, "application/json").body(Empty::new());
         let request = request.map_err(|error| error.to_string())?;
@@ -54,10 +56,22 @@ impl Fetcher {
         if answer.status() != StatusCode::OK {
             return Err(format!("it answered {}", answer.status()));
         }
+        let life_ms = life_ms(answer.headers().get_all(header::CACHE_CONTROL).iter());
         let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
         let body = body.map_err(|error| chain(&*error))?.to_bytes();
-        checked(&body)
+        Ok((checked(&body)?, life_ms))
     }
+}
+
+/// The life of an answer by its `max-age` (RFC 9111 5.2.2), milliseconds.
+fn life_ms<'v>(values: impl Iterator<Item = &'v header::HeaderValue>) -> i64 {
+    let texts = values.filter_map(|value| value.to_str().ok());
+    let ages = texts.flat_map(|text| text.split(',')).filter_map(|one| {
+        let (name, secs) = one.trim().split_once('=')?;
+        let secs = secs.trim_matches('"').parse::<u32>().ok()?;
+        name.eq_ignore_ascii_case("max-age").then_some(i64::from(secs) * 1_000)
+    });
+    ages.min().unwrap_or(FRESH_MS).clamp(SHORTEST_MS, FRESH_MS)
 }
 
 /// An error with what is behind it: the outermost one mostly says nothing.
@@ -118,20 +132,20 @@ pub(crate) async fn tend(control: &Inner) {
 async fn renew(control: &Inner, fetcher: &Fetcher, url: &str) -> i64 {
     let answer = tokio::time::timeout(ANSWER, fetcher.fetch(url)).await;
     let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-    let text = match answer {
-        Ok(text) => text,
+    let (text, life_ms) = match answer {
+        Ok(found) => found,
         Err(error) => {
             tracing::warn!(target: "jwks", url, error, "an issuer's keys are not renewed; the last ones count");
             return AGAIN_MS;
         }
     };
     if control.changes.published_keys(url).as_deref() == Some(&*text) {
-        return FRESH_MS;
+        return life_ms;
     }
     match control.changes.keys(url.to_owned(), text).await {
         Ok(_) => {
             tracing::info!(target: "jwks", url, "an issuer's keys are renewed");
-            FRESH_MS
+            life_ms
         }
         Err(problem) => {
             tracing::error!(target: "jwks", url, code = problem.code, "keys not handed on: {problem}");
@@ -195,6 +209,22 @@ mod tests {
         // A TLS handshake record, not a request in clear.
         assert_eq!(hello[0], 22);
         assert!(found.unwrap().is_err());
+    }
+
+    #[test]
+    fn an_issuer_may_say_how_long_its_keys_count() {
+        for (value, wanted) in [
+            ("", FRESH_MS),
+            ("no-store", FRESH_MS),
+            ("public, Max-Age=30", 30_000),
+            ("max-age=\"7\", max-age=9", 7_000),
+            ("max-age=0", SHORTEST_MS),
+            ("s-maxage=5, max-age=99999", FRESH_MS),
+            ("max-age=-1, max-age=x", FRESH_MS),
+        ] {
+            let value = header::HeaderValue::from_static(value);
+            assert_eq!(life_ms([&value].into_iter()), wanted, "{value:?}");
+        }
     }
 
     proptest! {

@@ -99,11 +99,13 @@ impl Control {
         let hasher = Hasher::start(config.argon2, config.hash_threads)?;
         let usages = Arc::new(Usages::load(&store).map_err(|error| error.problem())?);
         let sealer = Arc::new(Sealer::new(&config.encryption_key)?);
-        let changes = Changes::start(&config, store.clone(), publisher, Arc::clone(&sealer))?;
+        // Before the first snapshot is made: what turns after this is followed.
+        let started_unix_ms = config.clock.unix_ms();
+        let changes =
+            Changes::start(&config, store.clone(), publisher, (Arc::clone(&sealer), Arc::clone(&usages)))?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
         let (logins, registrations) = Default::default();
-        let started_unix_ms = clock.unix_ms();
         Ok(Self(Arc::new(Inner {
             config,
             clock,

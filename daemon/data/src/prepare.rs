@@ -96,11 +96,13 @@ pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
             found("api_priority", format!("{}: {detail}", api.path()));
         }
     }
-    if let Err(detail) = Addresses::platform(&snapshot.security) {
-        found("ip_whitelist", detail);
-    }
-    if let Err(detail) = Proxies::compile(&snapshot.security.trusted_proxies) {
-        found("xff_trusted_proxies", detail);
+    if !Arc::ptr_eq(&before.security, &snapshot.security) {
+        if let Err(detail) = Addresses::platform(&snapshot.security) {
+            found("ip_whitelist", detail);
+        }
+        if let Err(detail) = Proxies::compile(&snapshot.security.trusted_proxies) {
+            found("xff_trusted_proxies", detail);
+        }
     }
     if !Arc::ptr_eq(&before.rules, &snapshot.rules)
         && let Err(detail) = Rules::compile(&snapshot.rules, None)

@@ -4,13 +4,12 @@ use super::guards;
 use super::secrets;
 use super::signing::SigningKey;
 use super::{Merged, Value};
-use crate::upstreams::DNS_PORT;
 use gatehouse_common::secret::Secret;
 use gatehouse_control::{Effective, MetricsAccess};
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_data::ClientLimits;
 use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -205,21 +204,6 @@ impl Reader<'_> {
         text
     }
 
-    fn dns_servers(&mut self) -> Vec<SocketAddr> {
-        let text = self.text("dns_servers");
-        let mut servers = Vec::new();
-        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            let alone = word.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
-            match word.parse().or(alone) {
-                Ok(server) => servers.push(server),
-                Err(_) => {
-                    self.problem("dns_servers", "expected ADDRESS or ADDRESS:PORT, with commas between")
-                }
-            }
-        }
-        servers
-    }
-
     fn signing_keys(&mut self) -> Vec<SigningKey> {
         let Some(text) = self.optional("signing_keys") else { return Vec::new() };
         super::signing::keys(&text).unwrap_or_else(|why| {
@@ -245,13 +229,6 @@ impl Reader<'_> {
     }
 }
 
-fn listen(r: &mut Reader<'_>) -> SocketAddr {
-    r.text("listen").parse().unwrap_or_else(|_| {
-        r.problem("listen", "expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080");
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    })
-}
-
 /// Types and checks the merged settings.
 ///
 /// # Errors
@@ -260,7 +237,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
     let mut r = Reader { merged, problems: Vec::new() };
     let data_dir = PathBuf::from(r.text("data_dir"));
     let log_dir = r.optional("log_dir").map_or_else(|| data_dir.join("logs"), PathBuf::from);
-    let listen = listen(&mut r);
+    let listen = r.listen();
     let tls_in_front = r.flag("tls_in_front");
     let settings = Settings {
         listen,

@@ -1,9 +1,11 @@
-//! Settings of the gateway itself: what the data plane is bounded by.
+//! Settings of the gateway itself: where it listens, what the data plane is bounded by, who resolves names.
 
 use super::checked::Reader;
+use crate::upstreams::DNS_PORT;
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_corridor::snapshot::limits::{Breaker, Compression};
 use gatehouse_data::{ClientLimits, Pace};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 impl Reader<'_> {
@@ -50,5 +52,27 @@ impl Reader<'_> {
             per_address: self.number("client_connections_max", 1, 10_000_000),
             proxy_protocol: self.flag("proxy_protocol"),
         }
+    }
+
+    pub(super) fn dns_servers(&mut self) -> Vec<SocketAddr> {
+        let text = self.text("dns_servers");
+        let mut servers = Vec::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            let alone = word.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
+            match word.parse().or(alone) {
+                Ok(server) => servers.push(server),
+                Err(_) => {
+                    self.problem("dns_servers", "expected ADDRESS or ADDRESS:PORT, with commas between")
+                }
+            }
+        }
+        servers
+    }
+
+    pub(super) fn listen(&mut self) -> SocketAddr {
+        self.text("listen").parse().unwrap_or_else(|_| {
+            self.problem("listen", "expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080");
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
     }
 }

@@ -207,7 +207,7 @@ async fn spend(control: &Inner, request: &HttpRequest, old: &Claims, now_ms: i64
 }
 
 /// Unix seconds after which no token of a session can be alive.
-fn session_ends(config: &ControlConfig, now_ms: i64) -> i64 {
+pub(super) fn session_ends(config: &ControlConfig, now_ms: i64) -> i64 {
     now_ms / 1_000 + config.refresh_ttl_secs.max(config.access_ttl_secs)
 }
 
@@ -273,7 +273,7 @@ async fn set(
 }
 
 /// An administrator does not exist for others (spec/doorman.md 3).
-fn visible(state: &State, name: &str, admin: bool) -> Result<Arc<Row>, Problem> {
+pub(super) fn visible(state: &State, name: &str, admin: bool) -> Result<Arc<Row>, Problem> {
     let user = state.get("users", name);
     let user = user.filter(|user| admin || !crate::subjects::roles::is_admin(state, user.text("role")));
     user.cloned().ok_or_else(|| Problem::compat(404, "", "User not found"))

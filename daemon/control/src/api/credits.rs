@@ -159,6 +159,12 @@ async fn all(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     Ok(Reply::Data(200, page))
 }
 
+/// What an account's groups have in their row, for the record.
+fn numbers(row: &Row) -> Value {
+    let groups = leases::groups(row).into_iter().flat_map(|groups| groups.keys());
+    Value::Object(groups.map(|group| (group.clone(), json!(leases::available(row, group)))).collect())
+}
+
 /// Puts a user's accounts in place of those there were.
 async fn give(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let given = schema::create(credits::ACCOUNT_FIELDS, &json(body)?)?;
@@ -177,16 +183,12 @@ async fn give(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         let none = Row::new();
         let groups = given.get(GROUPS).and_then(Value::as_object).unwrap_or(&none);
         let accounts = credits::accounts(&sealer, state, &user, groups, now_secs)?;
-        let told: Row = accounts
-            .iter()
-            .map(|(group, account)| {
-                (group.clone(), account.get("available_credits").cloned().unwrap_or_default())
-            })
-            .collect();
         let mut row = Row::new();
         row.insert("username".to_owned(), json!(user));
         row.insert(GROUPS.to_owned(), Value::Object(accounts));
-        let draft = Draft::new("credit.give", format!("user/{user}")).detail(json!({ "available": told }));
+        let detail =
+            json!({"before": state.get(ACCOUNTS, &user).map(|old| numbers(old)), "after": numbers(&row)});
+        let draft = Draft::new("credit.give", format!("user/{user}")).detail(detail);
         Ok(draft.put(ACCOUNTS, user, row))
     };
     caller.submit(control, make).await?;

@@ -29,13 +29,18 @@ pub(super) struct Worker {
     pub(super) compiler: Compiler,
     pub(super) cells: Arc<Cells>,
     /// What the data plane was given last, and the state it was made of.
-    pub(super) published: (State, Arc<Snapshot>),
+    pub(super) published: Compiled,
     /// Whether the settings that were compiled with have changed since.
     pub(super) reconfigured: bool,
     /// Where issuers' keys were fetched that the data plane has not been given yet.
     pub(super) fetched: BTreeSet<String>,
+    /// All that keeps the data plane from loading the second snapshot whole; it has loaded the first.
+    pub(super) check: fn(&Snapshot, &Snapshot) -> Vec<Problem>,
     pub(super) clock: Clock,
 }
+
+/// A state, and the snapshot that was made of it.
+pub(super) type Compiled = (State, Arc<Snapshot>);
 
 /// Who waits for the commit, and what they hear when it is done: a revision, or a refusal that rests on drafts
 /// before it in the group.
@@ -44,6 +49,8 @@ type Waiting = Vec<(oneshot::Sender<Result<Revision, Problem>>, Result<Revision,
 /// Drafts that are committed as one.
 struct Group {
     state: State,
+    /// What would be published of the drafts so far.
+    compiled: Compiled,
     batch: Batch,
     waiting: Waiting,
     effects: Vec<Effect>,
@@ -53,8 +60,8 @@ impl Worker {
     pub(super) fn work(mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(first) = queue.blocking_recv() {
             let (state, before) = (State::clone(&self.shared.load()), self.compiler.clone());
-            let mut group =
-                Group { state, batch: Batch::default(), waiting: Vec::new(), effects: Vec::new() };
+            let (compiled, batch) = (self.published.clone(), Batch::default());
+            let mut group = Group { state, compiled, batch, waiting: Vec::new(), effects: Vec::new() };
             let (mut next, mut configured) = (Some(first), false);
             while let Some(mut job) = next {
                 if let Some(configure) = job.configure.take() {
@@ -99,6 +106,8 @@ impl Worker {
             for (table, key, row) in &draft.rows {
                 apply(&mut after, &mut writes, table, key, row.as_ref())?;
             }
+            let compiled =
+                if published(&draft) { Some(self.loadable(&after, &group.compiled)?) } else { None };
             let mut effects = draft.effects.clone();
             if !draft.quiet {
                 effects.extend(leases::settled(&group.state, &draft));
@@ -106,10 +115,13 @@ impl Worker {
                 let entry = self.entry(&job.actor, draft, after.revision);
                 writes.put("outbox", &outbox_key(after.audit), json_bytes(&entry)?);
             }
-            Ok((after, writes, effects))
+            Ok((after, compiled, writes, effects))
         });
         match drafted {
-            Ok((after, writes, effects)) => {
+            Ok((after, compiled, writes, effects)) => {
+                if let Some(compiled) = compiled {
+                    group.compiled = (after.clone(), compiled);
+                }
                 group.state = after;
                 group.batch.ops.extend(writes.ops);
                 group.effects.extend(effects);
@@ -118,6 +130,19 @@ impl Worker {
             // The asker may have gone.
             Err(problem) if group.waiting.is_empty() => drop(job.answer.send(Err(problem))),
             Err(problem) => group.waiting.push((job.answer, Err(problem))),
+        }
+    }
+
+    /// The snapshot of a state, if the data plane would load all of it.
+    fn loadable(&self, after: &State, (old, before): &Compiled) -> Result<Arc<Snapshot>, Problem> {
+        let next = update(&self.compiler, old, after, before, &BTreeSet::new());
+        match (self.check)(before, &next).into_iter().next() {
+            Some(mut problem) => {
+                let field = problem.field.as_deref().unwrap_or_default();
+                problem.detail = format!("{field}: {}", problem.detail);
+                Err(problem)
+            }
+            None => Ok(Arc::new(next)),
         }
     }
 
@@ -141,7 +166,7 @@ impl Worker {
 
     /// Whether it is on the disk.
     fn commit(&mut self, group: Group) -> bool {
-        let Group { state, mut batch, waiting, mut effects } = group;
+        let Group { state, compiled, mut batch, waiting, mut effects } = group;
         // That an account is empty is nothing to be written.
         let nothing = batch.ops.is_empty() && state.revision == self.shared.load().revision;
         batch.put("meta", REVISION_KEY, state.revision.to_string().into_bytes());
@@ -156,7 +181,7 @@ impl Worker {
         if outcome.is_ok() {
             self.cells.apply(&effects);
             if state.revision != self.shared.load().revision {
-                self.publish(&state);
+                self.publish(&state, compiled);
             }
             self.shared.store(Arc::new(state));
         }
@@ -173,7 +198,7 @@ impl Worker {
             // A change that is not published has its audit number all the same, and that must not be given twice.
             Ok(state) if (state.revision, state.audit) != (known.revision, known.audit) => {
                 tracing::warn!(target: "change", revision = %state.revision, "a change whose commit failed is there");
-                self.publish(&state);
+                self.publish(&state, self.published.clone());
                 self.shared.store(Arc::new(state));
                 true
             }
@@ -185,11 +210,11 @@ impl Worker {
         }
     }
 
-    pub(super) fn publish(&mut self, state: &State) {
-        let (old, before) = &self.published;
+    /// Publishes a state; from what is compiled of an earlier one, by the same settings, only what differs is compiled.
+    pub(super) fn publish(&mut self, state: &State, (old, before): Compiled) {
         let snapshot = Arc::new(match self.reconfigured {
-            true => compile(&self.compiler, state, before),
-            false => update(&self.compiler, old, state, before, &std::mem::take(&mut self.fetched)),
+            true => compile(&self.compiler, state),
+            false => update(&self.compiler, &old, state, &before, &std::mem::take(&mut self.fetched)),
         });
         self.reconfigured = false;
         self.published = (state.clone(), Arc::clone(&snapshot));

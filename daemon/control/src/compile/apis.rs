@@ -3,7 +3,7 @@
 use super::changed;
 use crate::index::{By, host, owner};
 use crate::state::{Fields as _, Row, State};
-use crate::subjects::apis;
+use crate::subjects::{apis, validations};
 use gatehouse_common::ids::RouteId;
 use gatehouse_corridor::snapshot::api::{
     AddressRules, Balance, Cors, HealthCheck, Issuer, Retries, Timeouts,
@@ -22,7 +22,8 @@ pub(super) fn all(state: &State, jwks: &KeySets) -> Apis {
     state.rows("apis").map(|(key, row)| (key.clone(), Arc::new(api(key, row, state, jwks)))).collect()
 }
 
-/// Compiles anew each API that changed, or one of whose endpoints did, or whose issuer's keys are in `fetched`.
+/// Compiles anew each API that changed, or one of whose endpoints or their validations did, or whose issuer's keys are in
+/// `fetched`.
 pub(super) fn update(
     (old, new): (&State, &State),
     jwks: &KeySets,
@@ -33,6 +34,10 @@ pub(super) fn update(
     for row in changed(old, new, "endpoints") {
         touched.extend(row.old.map(owner));
         touched.extend(row.new.map(owner));
+    }
+    for row in changed(old, new, "validations") {
+        let endpoints = new.keys_by(By::EndpointId, row.key);
+        touched.extend(endpoints.filter_map(|key| new.get("endpoints", key)).map(|row| owner(row)));
     }
     touched.extend(fetched.iter().flat_map(|url| new.keys_by(By::ApiJwks, url)).map(str::to_owned));
     for key in touched {
@@ -88,7 +93,7 @@ fn api(key: &str, row: &Row, state: &State, jwks: &KeySets) -> Api {
             .and_then(Value::as_u64)
             .map_or(5, |of| u8::try_from(of.min(9)).unwrap_or(9)),
         issuer: issuer(row, jwks),
-        endpoints: endpoints.map(|endpoint| self::endpoint(endpoint)).collect(),
+        endpoints: endpoints.map(|endpoint| self::endpoint(endpoint, state)).collect(),
     }
 }
 
@@ -175,11 +180,11 @@ fn issuer(row: &Row, jwks: &KeySets) -> Option<Issuer> {
     Some(Issuer { name, jwks_url, audience, user_claim, jwks })
 }
 
-fn endpoint(row: &Row) -> Endpoint {
+fn endpoint(row: &Row, state: &State) -> Endpoint {
     Endpoint {
         method: row.text("endpoint_method").to_owned(),
         uri: row.text("endpoint_uri").to_owned(),
         servers: servers(row, "endpoint_servers"),
-        validation: None,
+        validation: validations::validation_of(state, row.text("endpoint_id")),
     }
 }

@@ -1,14 +1,14 @@
-//! Users, with their subscriptions and with what their role means.
+//! Users, with their subscriptions, their tier and what their role means.
 
 use super::{Compiler, changed};
 use crate::index::By;
 use crate::leases::{self, ACCOUNTS};
 use crate::state::{Fields as _, Row, State};
-use crate::subjects::credits;
 use crate::subjects::roles::is_admin;
+use crate::subjects::{credits, tiers};
 use gatehouse_common::ids::ConsumerId;
 use gatehouse_corridor::snapshot::consumer::{Account, Throttle};
-use gatehouse_corridor::snapshot::{Consumer, Rate, Snapshot};
+use gatehouse_corridor::snapshot::{Consumer, Rate};
 use imbl::OrdMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,35 +20,36 @@ const DAY_MS: u64 = 86_400_000;
 type Consumers = OrdMap<String, Arc<Consumer>>;
 
 /// Tables whose rows have a user's name for a key and are part of the consumer.
-const OF_A_USER: &[&str] = &["users", "subscriptions"];
+const OF_A_USER: &[&str] = &["users", "subscriptions", "assignments"];
 
-pub(super) fn all(compiler: &Compiler, state: &State, before: &Snapshot) -> Consumers {
+pub(super) fn all(compiler: &Compiler, state: &State) -> Consumers {
+    let now_ms = compiler.clock.unix_ms();
     let one = |(name, row): (&String, &Arc<Row>)| {
-        (name.clone(), Arc::new(consumer(name, row, (compiler, state), before)))
+        (name.clone(), Arc::new(consumer(name, row, (compiler, state), now_ms)))
     };
     state.rows("users").map(one).collect()
 }
 
-/// Compiles anew each user who changed, in whatever table, or whose role became an administrator's or ceased to be.
-pub(super) fn update(
-    compiler: &Compiler,
-    (old, new): (&State, &State),
-    before: &Snapshot,
-    consumers: &mut Consumers,
-) {
+/// Compiles anew each user who changed, in whatever table, whose tier did, or whose role became an administrator's or
+/// ceased to be. That an assignment's time comes is a change of its row.
+pub(super) fn update(compiler: &Compiler, (old, new): (&State, &State), consumers: &mut Consumers) {
+    let now_ms = compiler.clock.unix_ms();
     let mut touched: BTreeSet<&str> = BTreeSet::new();
     for table in OF_A_USER {
         touched.extend(changed(old, new, table).map(|row| row.key));
     }
     let accounts = changed(old, new, ACCOUNTS).filter(|row| credits::differ(row.old, row.new));
     touched.extend(accounts.map(|row| row.key));
+    for tier in changed(old, new, "tiers") {
+        touched.extend(new.keys_by(By::AssignedTier, tier.key));
+    }
     for role in changed(old, new, "roles").filter(|role| is_admin(old, role.key) != is_admin(new, role.key)) {
         touched.extend(new.keys_by(By::UserRole, role.key));
     }
     for name in touched {
         match new.get("users", name) {
             Some(row) => {
-                let one = consumer(name, row, (compiler, new), before);
+                let one = consumer(name, row, (compiler, new), now_ms);
                 consumers.insert(name.to_owned(), Arc::new(one));
             }
             None => drop(consumers.remove(name)),
@@ -56,7 +57,7 @@ pub(super) fn update(
     }
 }
 
-fn consumer(name: &str, row: &Row, (compiler, state): (&Compiler, &State), before: &Snapshot) -> Consumer {
+fn consumer(name: &str, row: &Row, (compiler, state): (&Compiler, &State), now_ms: i64) -> Consumer {
     let subscriptions = state.get("subscriptions", name).map(|row| row.list("apis")).unwrap_or_default();
     Consumer {
         id: ConsumerId::from(name),
@@ -70,9 +71,9 @@ fn consumer(name: &str, row: &Row, (compiler, state): (&Compiler, &State), befor
         rate: rate(row),
         throttle: throttle(row),
         bandwidth: bandwidth(row),
+        tier: tiers::tier_of(state, name, now_ms),
         credits: accounts(compiler, name, state),
-        usage: before.consumers.get(name).map(|known| Arc::clone(&known.usage)).unwrap_or_default(),
-        ..Consumer::default()
+        usage: compiler.usages.of(name),
     }
 }
 

@@ -1,9 +1,9 @@
-//! What belongs to no API and no user: credit groups, routings and the platform's security settings.
+//! What belongs to no API and no user: credit groups, routings, rate-limit rules and the platform's security settings.
 
 use super::{Compiler, changed};
 use crate::state::{Fields as _, Row, State};
-use crate::subjects::{credits, security};
-use gatehouse_corridor::snapshot::{CreditGroup, Routing, Security, Snapshot};
+use crate::subjects::{credits, rate_rules, security};
+use gatehouse_corridor::snapshot::{CreditGroup, RateRule, Routing, Security, Snapshot};
 use imbl::OrdMap;
 use std::sync::Arc;
 
@@ -32,6 +32,10 @@ fn credit_group(compiler: &Compiler, name: &str, row: &Row) -> Option<Arc<Credit
     }))
 }
 
+pub(super) fn rules(state: &State) -> Arc<Vec<RateRule>> {
+    Arc::new(rate_rules::rules(state))
+}
+
 pub(super) fn security(compiler: &Compiler, state: &State) -> Arc<Security> {
     Arc::new(security::compiled(&security::settings(state, compiler.localhost_bypass)))
 }
@@ -48,6 +52,10 @@ pub(super) fn update(compiler: &Compiler, old: &State, new: &State, next: &mut S
             Some(group) => drop(next.credit_groups.insert(row.key.to_owned(), group)),
             None => drop(next.credit_groups.remove(row.key)),
         }
+    }
+    // They are ranked among one another, so one that changes puts all in order anew.
+    if changed(old, new, "rate_rules").next().is_some() {
+        next.rules = rules(new);
     }
     if changed(old, new, security::PLACE.0).next().is_some() {
         next.security = security(compiler, new);

@@ -164,7 +164,8 @@ async fn workers_spend_exactly_what_was_granted() {
     let config = config(folder.path());
     let (publisher, subscriber) = snapshot::door();
     let sealer = Arc::new(Sealer::new(&config.encryption_key).unwrap());
-    let changes = Changes::start(&config, Store::memory().unwrap(), publisher, sealer).unwrap();
+    let changes =
+        Changes::start(&config, Store::memory().unwrap(), publisher, (sealer, Arc::default())).unwrap();
     // Nobody compiles for a data plane here.
     let acknowledge = subscriber.clone();
     let give = async |count: u64| {

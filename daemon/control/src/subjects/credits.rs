@@ -10,7 +10,7 @@ use crate::state::{Fields as _, Row, State};
 use crate::subjects::sealing::Sealer;
 use actix_web::cookie::time::format_description::well_known::Rfc3339;
 use actix_web::cookie::time::{Date, Month, OffsetDateTime, util::days_in_month};
-use actix_web::http::header::HeaderName;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::snapshot::Rate;
 use serde_json::{Value, json};
@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 pub(crate) const DEFINITIONS: &str = "credits";
 /// Field of an account: the user's own key, sealed.
 pub(crate) const USER_KEY: &str = "user_api_key";
+
+/// Longest key, bytes; sealed it must still fit its field.
+const KEY_BYTES: usize = 2_048;
 
 /// Fields of a definition.
 pub(crate) const FIELDS: &[Field] = &[
@@ -172,8 +175,9 @@ pub(crate) fn define(sealer: &Sealer, group: &str, changes: &mut Row) -> Result<
 fn seal_keys(sealer: &Sealer, group: &str, changes: &mut Row) -> Result<(), Problem> {
     for field in ["api_key", "api_key_new"] {
         let Some(Value::String(key)) = changes.get(field) else { continue };
-        if actix_web::http::header::HeaderValue::from_str(key).is_err() {
-            return Err(refused("CRD016", field, "expected text that a header field can hold"));
+        if HeaderValue::from_str(key).is_err() || key.len() > KEY_BYTES {
+            let text = format!("expected text that a header field can hold, at most {KEY_BYTES} bytes");
+            return Err(refused("CRD016", field, &text));
         }
         // The new key takes the old one's place as it stands, so both are sealed for that.
         let sealed =
@@ -250,7 +254,10 @@ pub(crate) fn accounts(
         };
         let key = match account.get(USER_KEY).and_then(Value::as_str) {
             Some("") | None => kept().cloned().unwrap_or(Value::Null),
-            Some(key) => json!(sealer.seal(&user_place(user, group), key)?),
+            Some(key) if HeaderValue::from_str(key).is_ok() && key.len() <= KEY_BYTES => {
+                json!(sealer.seal(&user_place(user, group), key)?)
+            }
+            Some(_) => return Err(expected(USER_KEY, "expected text that a header field can hold")),
         };
         made.insert(
             group.clone(),

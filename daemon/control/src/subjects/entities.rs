@@ -112,8 +112,18 @@ pub(crate) fn tokens(state: &State) -> Vec<Token> {
 
 /// How many sessions of a user are alive.
 pub(crate) fn sessions_of(state: &State, name: &str, now_ms: i64) -> usize {
-    let rows = state.keys_by(By::SessionUser, name).filter_map(|id| Some((id, state.get("sessions", id)?)));
-    rows.filter(|(id, row)| alive(state, id, row, now_ms)).count()
+    alive_of(state, name, now_ms).count()
+}
+
+/// The sessions of a user that are alive, by id.
+pub(crate) fn alive_of<'s>(
+    state: &'s State,
+    name: &'s str,
+    now_ms: i64,
+) -> impl Iterator<Item = (&'s str, &'s Row)> {
+    let rows = state.keys_by(By::SessionUser, name);
+    let rows = rows.filter_map(|id| Some((id, &**state.get("sessions", id)?)));
+    rows.filter(move |(id, row)| alive(state, id, row, now_ms))
 }
 
 fn alive(state: &State, id: &str, row: &Row, now_ms: i64) -> bool {

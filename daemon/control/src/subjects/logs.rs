@@ -4,6 +4,7 @@
 use super::backwards::Backwards;
 use super::times;
 use gatehouse_common::ops::audit::AuditRecord;
+use gatehouse_corridor::telemetry::Protocol;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -56,6 +57,8 @@ pub(crate) struct Item {
     pub(crate) bytes: (u64, u64),
     pub(crate) address: String,
     pub(crate) request: String,
+    /// Of a request: `rest`, `websocket` and such.
+    pub(crate) protocol: String,
 }
 
 impl Item {
@@ -67,7 +70,7 @@ impl Item {
             "source": self.source.word(), "user": text(&self.user), "api": text(&self.api),
             "endpoint": text(&self.endpoint), "method": text(&self.method), "status_code": self.status,
             "response_time": self.micros.map(|micros| micros as f64 / 1e3), "ip_address": text(&self.address),
-            "protocol": if self.source == Source::Gateway { json!("rest") } else { Value::Null },
+            "protocol": text(&self.protocol),
             "request_id": text(&self.request),
         })
     }
@@ -96,10 +99,16 @@ struct Access<'l> {
     bytes_out: u64,
     #[serde(borrow)]
     failure: Cow<'l, str>,
+    #[serde(borrow)]
+    protocol: Cow<'l, str>,
 }
 
+/// A request that was carried; what was asked of the appliance's own surface is in the audit trail, and no traffic.
 fn accessed(line: &[u8]) -> Option<Item> {
-    let line: Access<'_> = serde_json::from_slice(line).ok().filter(|line: &Access<'_>| line.status > 0)?;
+    let line: Access<'_> = serde_json::from_slice(line).ok()?;
+    if line.status == 0 || line.protocol == Protocol::Manage.word() {
+        return None;
+    }
     let level = match line.status {
         500.. => "ERROR",
         499 | 429 => "WARNING",
@@ -123,6 +132,7 @@ fn accessed(line: &[u8]) -> Option<Item> {
         bytes: (line.bytes_in, line.bytes_out),
         address: line.client_ip.into_owned(),
         request: line.request_id.into_owned(),
+        protocol: line.protocol.into_owned(),
     })
 }
 
@@ -148,6 +158,7 @@ fn audited(line: &[u8]) -> Option<Item> {
         bytes: (0, 0),
         address: entry.source,
         request: String::new(),
+        protocol: String::new(),
     })
 }
 
@@ -289,9 +300,11 @@ mod tests {
         let mut text = String::from("not a record\n");
         for (at, status) in [(1_000, 200), (3_000, 404), (5_000, 502)] {
             let line = json!({"at_unix_ms": at, "request_id": format!("r{at}"), "method": "GET", "path": "/api/rest/shop/v1/a\"b",
-                              "route": "shop/v1", "consumer": "ana", "client_ip": "10.0.0.1", "status": status, "micros": at});
+                              "route": "shop/v1", "consumer": "ana", "client_ip": "10.0.0.1", "status": status, "micros": at, "protocol": "rest"});
             writeln!(text, "{line}").unwrap();
         }
+        let own = json!({"at_unix_ms": 5_500, "path": "/platform/api", "status": 200, "protocol": "manage"});
+        writeln!(text, "{own}").unwrap();
         text.push_str("{\"at_unix_ms\": 6000, \"torn");
         std::fs::write(places.records.join("access.2026-11-25.jsonl"), text).unwrap();
         let audit = |at: i64, action: &str, outcome: &str| {
@@ -337,6 +350,7 @@ mod tests {
         let mut all = Vec::new();
         look(&places, &Wanted::default(), |item| all.push(item.shown()));
         assert_eq!((&all[0]["status_code"], &all[0]["response_time"]), (&json!(502), &json!(5.0)));
+        assert_eq!((&all[0]["protocol"], &all[1]["protocol"]), (&json!("rest"), &Value::Null));
         assert_eq!((&all[1]["level"], &all[1]["status_code"]), (&json!("WARNING"), &Value::Null));
     }
 }

@@ -48,25 +48,46 @@ fn names(list: impl Iterator<Item = &'static str>) -> String {
     list.collect::<Vec<_>>().join(", ")
 }
 
+const AN_API: &str = "NAME/VERSION of an API";
+const AN_ENDPOINT: &str = "METHOD/NAME/VERSION/PATH of an endpoint";
+
+/// An API or an endpoint.
+fn place(kind: RuleKind, text: &str) -> Result<String, String> {
+    let text = text.trim_start_matches('/');
+    if matches!(kind, RuleKind::Api | RuleKind::UserApi) {
+        let parts: Vec<_> = text.split('/').collect();
+        let good = parts.len() == 2 && parts.iter().all(|part| !part.is_empty() && part.trim() == *part);
+        return if good { Ok(text.to_owned()) } else { Err(format!("expected {AN_API}")) };
+    }
+    let expected = || format!("expected {AN_ENDPOINT}");
+    let (method, rest) = text.split_once('/').ok_or_else(expected)?;
+    let parts: Vec<_> = rest.splitn(3, '/').collect();
+    let word = !method.is_empty() && method.chars().all(|c| c.is_ascii_alphabetic());
+    let good = word && parts.len() == 3 && parts.iter().take(2).all(|part| !part.is_empty());
+    if good { Ok(format!("{}/{rest}", method.to_uppercase())) } else { Err(expected()) }
+}
+
+/// `USER:PLACE`, or one of the two: a user's name has no slash, a place has.
+fn of_user(kind: RuleKind, text: &str) -> Result<String, String> {
+    let what = if kind == RuleKind::UserApi { AN_API } else { AN_ENDPOINT };
+    let expected = |_| format!("expected USER, USER:PLACE or PLACE, which is {what}");
+    match text.split_once(':') {
+        Some(("", _)) => Err(expected(String::new())),
+        Some((user, at)) if !user.contains('/') => {
+            place(kind, at).map(|at| format!("{user}:{at}")).map_err(expected)
+        }
+        _ if text.contains('/') => place(kind, text).map_err(expected),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// The target as the data plane compares it: no slash in front of an API, the method in upper case, an address in
 /// its one spelling. `Err` says what was expected.
 fn target(kind: RuleKind, text: &str) -> Result<String, String> {
     match kind {
         RuleKind::User | RuleKind::Global => Ok(text.to_owned()),
-        RuleKind::Api | RuleKind::UserApi => {
-            let text = text.trim_start_matches('/');
-            let parts: Vec<_> = text.split('/').collect();
-            let good = parts.len() == 2 && parts.iter().all(|part| !part.is_empty());
-            if good { Ok(text.to_owned()) } else { Err("expected NAME/VERSION of an API".to_owned()) }
-        }
-        RuleKind::Endpoint | RuleKind::UserEndpoint => {
-            let expected = || "expected METHOD/NAME/VERSION/PATH of an endpoint".to_owned();
-            let (method, rest) = text.trim_start_matches('/').split_once('/').ok_or_else(expected)?;
-            let parts: Vec<_> = rest.splitn(3, '/').collect();
-            let word = !method.is_empty() && method.chars().all(|c| c.is_ascii_alphabetic());
-            let good = word && parts.len() == 3 && parts.iter().take(2).all(|part| !part.is_empty());
-            if good { Ok(format!("{}/{rest}", method.to_uppercase())) } else { Err(expected()) }
-        }
+        RuleKind::Api | RuleKind::Endpoint => place(kind, text),
+        RuleKind::UserApi | RuleKind::UserEndpoint => of_user(kind, text),
         RuleKind::Address => {
             let address = text.trim().parse::<IpAddr>();
             address
@@ -118,7 +139,6 @@ fn compiled(id: &str, row: &Row) -> Option<RateRule> {
 }
 
 /// The rules that are switched on, the highest priority first.
-#[cfg_attr(not(test), expect(dead_code, reason = "called when the snapshot is compiled"))]
 pub(crate) fn rules(state: &State) -> Vec<RateRule> {
     let on = state.rows("rate_rules").filter(|(_, row)| row.flag("enabled"));
     let mut rules: Vec<_> = on.filter_map(|(id, row)| compiled(id, row)).collect();
@@ -156,6 +176,13 @@ mod tests {
             ("per_ip", "::ffff:10.0.0.1", Some("10.0.0.1")),
             ("per_ip", "10.0.0.0/8", None),
             ("per_user_api", "", Some("")),
+            ("per_user_api", "ana", Some("ana")),
+            ("per_user_api", "ana:/shop/v1", Some("ana:shop/v1")),
+            ("per_user_api", "shop/v1", Some("shop/v1")),
+            ("per_user_api", "ana:shop", None),
+            ("per_user_endpoint", "ana:get/shop/v1/a:b", Some("ana:GET/shop/v1/a:b")),
+            ("per_user_endpoint", "GET/shop/v1/a:b", Some("GET/shop/v1/a:b")),
+            ("per_user_endpoint", ":GET/shop/v1/a", None),
             ("global", "", Some("")),
             ("hourly", "x", None),
         ] {

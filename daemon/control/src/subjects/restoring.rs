@@ -129,7 +129,7 @@ fn loadable(control: &Inner, state: &State, writes: &[Write]) -> Result<(), Prob
     }
     let config = control.config();
     let before = control.changes.published();
-    let problems = (config.check)(&before, &compile(&control.changes.compiler(&config), &after, &before));
+    let problems = (config.check)(&before, &compile(&control.changes.compiler(&config), &after));
     problems.into_iter().next().map_or(Ok(()), Err)
 }
 

@@ -194,6 +194,7 @@ mod tests {
             bytes: (10, 20),
             address: String::new(),
             request: String::new(),
+            protocol: "rest".to_owned(),
         }
     }
 

@@ -17,7 +17,7 @@ const TURNS: usize = 500;
 
 /// Follows the assignments until it is dropped.
 pub(crate) async fn follow(control: Arc<Inner>) {
-    let mut seen_ms = control.clock.unix_ms();
+    let mut seen_ms = control.started_unix_ms;
     // The nearest turn of a table, so that a table that stays costs nothing.
     let mut known: Option<(Table, Option<i64>)> = None;
     loop {

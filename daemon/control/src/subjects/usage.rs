@@ -182,7 +182,13 @@ impl Usages {
         if !gone.is_empty() {
             store.commit(batch).map_err(|error| error.problem())?;
             let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            gone.iter().for_each(|user| drop(entries.remove(user)));
+            for user in &gone {
+                // One who came back meanwhile goes on in the same cells, and is written down anew.
+                match entries.get_mut(user) {
+                    Some(entry) if Arc::strong_count(&entry.usage) > 1 => entry.kept = Kept::default(),
+                    _ => drop(entries.remove(user)),
+                }
+            }
         }
         Ok(())
     }

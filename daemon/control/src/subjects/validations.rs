@@ -165,7 +165,6 @@ fn rule(rule: &Value, place: &str, count: &mut usize, depth: usize) -> Result<()
 }
 
 /// What the data plane is to check an endpoint's bodies by.
-#[cfg_attr(not(test), expect(dead_code, reason = "called when the snapshot is compiled"))]
 pub(crate) fn validation_of(state: &State, endpoint_id: &str) -> Option<Validation> {
     let row = state.get("validations", endpoint_id).filter(|row| row.flag("validation_enabled"))?;
     if let Some(schema) = row.get("json_schema").filter(|schema| !schema.is_null()) {

@@ -96,6 +96,7 @@ fn keys_are_sealed_and_a_masked_one_is_kept() {
         json!({"gold": {"available_credits": -1}}),
         json!({"gold": {"available_credits": "many"}}),
         json!({"gold": {"reset_date": "soon"}}),
+        json!({"gold": {"user_api_key": "a\nb"}}),
     ] {
         let problem = accounts(&sealer, &state, "ana", &row(bad), 0).unwrap_err();
         assert!(
@@ -134,6 +135,7 @@ fn definitions_name_what_is_wrong() {
         (json!({"api_key_header": "a b"}), "api_key_header"),
         (json!({"api_key_rotation_expires": "x"}), "api_key_rotation_expires"),
         (json!({"api_key": "a\nb"}), "api_key"),
+        (json!({"api_key_new": "k".repeat(2_049)}), "api_key_new"),
     ] {
         let problem = define(&sealer(), "gold", &mut row(value)).unwrap_err();
         assert_eq!(problem.field.as_deref(), Some(field), "{problem}");
