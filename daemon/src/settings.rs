@@ -6,6 +6,7 @@ pub(crate) mod checked;
 pub(crate) mod fuzz;
 mod gateway;
 mod observing;
+mod reader;
 pub(crate) mod secrets;
 pub(crate) mod signing;
 pub(crate) mod table;

@@ -1,17 +1,15 @@
 //! Merged text to typed settings; every problem at once, each naming its setting.
 
-use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
+use super::Merged;
+use super::reader::Reader;
+use super::secrets::{KEY_CHARS, PASSWORD_CHARS};
 use super::signing::SigningKey;
-use super::{Merged, Value};
-use crate::upstreams::DNS_PORT;
 use gatehouse_common::secret::Secret;
 use gatehouse_control::{Effective, MetricsAccess};
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_data::ClientLimits;
-use std::fmt::Display;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// Settings that are read at a start only; what [`Settings::needing_restart`] compares, and what only a start uses.
@@ -34,6 +32,7 @@ pub(crate) const AT_START: &[&str] = &[
     "argon2_lanes",
     "hash_threads",
     "drain_secs",
+    "handover_drain_secs",
     "store_backend",
 ];
 
@@ -127,119 +126,20 @@ impl Settings {
     }
 }
 
-pub(super) struct Reader<'a> {
-    merged: &'a Merged,
-    problems: Vec<String>,
-}
-
-impl Reader<'_> {
-    fn value(&self, name: &str) -> Value {
-        let none = || Value { text: String::new(), source: "nowhere".to_owned() };
-        self.merged.get(name).cloned().unwrap_or_else(none)
-    }
-
-    pub(super) fn text(&self, name: &str) -> String {
-        self.value(name).text
-    }
-
-    pub(super) fn optional(&self, name: &str) -> Option<String> {
-        Some(self.text(name)).filter(|text| !text.is_empty())
-    }
-
-    pub(super) fn list(&self, name: &str) -> Vec<String> {
-        let text = self.text(name);
-        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
-    }
-
-    pub(super) fn problem(&mut self, name: &str, expected: impl Display) {
-        let value = self.value(name);
-        let secret = super::table::named(name).is_some_and(|setting| setting.secret);
-        let shown =
-            if secret { gatehouse_common::secret::MASK.to_owned() } else { format!("{:?}", value.text) };
-        self.problems.push(format!("{name} = {shown} ({}): {expected}", value.source));
-    }
-
-    pub(super) fn number<T: FromStr + Default + PartialOrd + Display + Copy>(
-        &mut self,
-        name: &str,
-        low: T,
-        high: T,
-    ) -> T {
-        let expected = format!("expected a whole number from {low} to {high}");
-        let value: T = match self.text(name).trim().parse() {
-            Ok(value) => value,
-            Err(_) => {
-                self.problem(name, expected);
-                return low;
-            }
-        };
-        if value < low || value > high {
-            self.problem(name, expected);
-        }
-        value
-    }
-
-    /// Seconds, a day at most.
-    pub(super) fn seconds(&mut self, name: &str) -> std::time::Duration {
-        std::time::Duration::from_secs(self.number(name, 0, 86_400))
-    }
-
-    pub(super) fn flag(&mut self, name: &str) -> bool {
-        match self.text(name).trim().to_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => true,
-            "false" | "0" | "no" | "off" => false,
-            _ => {
-                self.problem(name, "expected true or false");
-                false
-            }
-        }
-    }
-
-    fn one_of(&mut self, name: &str, allowed: &[&str]) -> String {
-        let text = self.text(name).trim().to_lowercase();
-        if !allowed.contains(&text.as_str()) {
-            self.problem(name, format!("expected one of {}", allowed.join(", ")));
-        }
-        text
-    }
-
-    fn dns_servers(&mut self) -> Vec<SocketAddr> {
-        let text = self.text("dns_servers");
-        let mut servers = Vec::new();
-        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            let alone = word.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
-            match word.parse().or(alone) {
-                Ok(server) => servers.push(server),
-                Err(_) => {
-                    self.problem("dns_servers", "expected ADDRESS or ADDRESS:PORT, with commas between")
-                }
-            }
-        }
-        servers
-    }
-
-    fn signing_keys(&mut self) -> Vec<SigningKey> {
-        let Some(text) = self.optional("signing_keys") else { return Vec::new() };
-        super::signing::keys(&text).unwrap_or_else(|why| {
-            self.problem("signing_keys", why);
-            Vec::new()
-        })
-    }
-
-    fn key(&mut self, name: &str) -> Option<Secret<String>> {
-        let text = self.optional(name)?;
-        if let Some(why) = secrets::weakness(&text) {
-            self.problem(name, why);
-        }
-        Some(Secret::new(text))
-    }
-}
-
 fn listen(r: &mut Reader<'_>) -> SocketAddr {
     r.text("listen").parse().unwrap_or_else(|_| {
         r.problem("listen", "expected ADDRESS:PORT, such as 127.0.0.1:8080 or [::]:8080");
         SocketAddr::from(([127, 0, 0, 1], 0))
     })
+}
+
+/// Memory in KiB, passes and lanes of one password hash.
+fn argon2(r: &mut Reader<'_>) -> (u32, u32, u32) {
+    (
+        r.number("argon2_memory_kib", 8_192, 1_048_576),
+        r.number("argon2_iterations", 1, 64),
+        r.number("argon2_lanes", 1, 16),
+    )
 }
 
 /// Types and checks the merged settings.
@@ -276,11 +176,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         encryption_key: r.key("encryption_key"),
         access_token_secs: r.number("access_token_secs", 30, 31_536_000),
         refresh_token_secs: r.number("refresh_token_secs", 60, 31_536_000),
-        argon2: (
-            r.number("argon2_memory_kib", 8_192, 1_048_576),
-            r.number("argon2_iterations", 1, 64),
-            r.number("argon2_lanes", 1, 16),
-        ),
+        argon2: argon2(&mut r),
         hash_threads: r.number("hash_threads", 1, 64),
         login_limit: (
             r.number("login_rate_limit", 1, 1_000_000),

@@ -1,6 +1,6 @@
 //! Settings of the gateway itself: what the data plane is bounded by.
 
-use super::checked::Reader;
+use super::reader::Reader;
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_corridor::snapshot::limits::{Breaker, Compression};
 use gatehouse_data::{ClientLimits, Pace};

@@ -1,6 +1,6 @@
 //! Settings of what is recorded and shown: names to redact, access to `/metrics`.
 
-use super::checked::Reader;
+use super::reader::Reader;
 use gatehouse_common::redact::Redactor;
 use gatehouse_common::secret::Secret;
 use gatehouse_control::{MetricsAccess, Networks};
