@@ -34,6 +34,7 @@ pub(crate) const AT_START: &[&str] = &[
     "argon2_lanes",
     "hash_threads",
     "drain_secs",
+    "handover_drain_secs",
     "store_backend",
 ];
 
