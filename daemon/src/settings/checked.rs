@@ -221,6 +221,15 @@ impl Reader<'_> {
         Some(host)
     }
 
+    /// Memory in KiB, passes and lanes of one password hash.
+    fn argon2(&mut self) -> (u32, u32, u32) {
+        (
+            self.number("argon2_memory_kib", 8_192, 1_048_576),
+            self.number("argon2_iterations", 1, 64),
+            self.number("argon2_lanes", 1, 16),
+        )
+    }
+
     fn key(&mut self, name: &str) -> Option<Secret<String>> {
         let text = self.optional(name)?;
         if let Some(why) = secrets::weakness(&text) {
@@ -264,11 +273,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         encryption_key: r.key("encryption_key"),
         access_token_secs: r.number("access_token_secs", 30, 31_536_000),
         refresh_token_secs: r.number("refresh_token_secs", 60, 31_536_000),
-        argon2: (
-            r.number("argon2_memory_kib", 8_192, 1_048_576),
-            r.number("argon2_iterations", 1, 64),
-            r.number("argon2_lanes", 1, 16),
-        ),
+        argon2: r.argon2(),
         hash_threads: r.number("hash_threads", 1, 64),
         login_limit: (
             r.number("login_rate_limit", 1, 1_000_000),
