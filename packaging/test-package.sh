@@ -174,9 +174,22 @@ living() {
     sed -i "/^log_level/d" /etc/gatehouse/gatehouse.toml; systemctl reload gatehoused; alive'
   check "restart refuses nobody:" 'under_load sh -c "for i in 1 2 3; do systemctl restart gatehoused; sleep 0.5; done"'
   check "and cuts nobody" 'cat /srv/load; grep " 0 cut" /srv/load'
-  check "a restart in place keeps the process, and systemd leaves it alone:" 'drop_in TimeoutStopSec=2; systemctl restart gatehoused; before=$(pid)
-    under_load sh -c "systemctl kill --kill-whom=main -s USR2 gatehoused; sleep 3"; test $before = $(pid); systemctl is-active gatehoused
-    grep " 0 cut" /srv/load; no_drop_in; systemctl restart gatehoused'
+  check "SIGUSR2 hands over: nobody waits for a slow request, which ends whole:" 'drop_in "WatchdogSec=3
+TimeoutStopSec=2"; systemctl restart gatehoused; before=$(pid)
+    call GET /api/rest/slow/v1/x "$(cat /srv/token)" >/srv/slow & slow=$!; sleep 0.5
+    under_load sh -c "systemctl kill --kill-whom=main -s USR2 gatehoused; sleep 1; kill -0 $slow"; grep "longest 0\." /srv/load; grep " 0 cut" /srv/load
+    test $before != $(pid); echo $before >/srv/before-pid; wait; grep "^200.*slow" /srv/slow'
+  check "systemd takes the new process as its own, and goes on watching it" 'main=$(pid); sleep 5; test $main = $(pid)
+    systemctl is-active gatehoused; test "$(systemctl show -P NRestarts gatehoused)" = 0; test "$(cut -d" " -f4 /proc/$main/stat)" = 1
+    test ! -d /proc/$(cat /srv/before-pid); journalctl -o cat _PID=$(cat /srv/before-pid) | grep "handed over"
+    journalctl -o cat _PID=1 >/srv/manager; not grep -iE "not our child|reception only permitted|watchdog timeout|refusing" /srv/manager'
+  check "a new process that is killed is replaced at once, whatever the old one still does" 'call GET /api/rest/slow/v1/x "$(cat /srv/token)" >/srv/slow & sleep 0.5
+    before=$(pid); systemctl kill --kill-whom=main -s USR2 gatehoused; until_true "test $before != \$(pid)"
+    systemctl kill --kill-whom=main -s KILL gatehoused; alive; systemctl is-active gatehoused; wait; no_drop_in; systemctl restart gatehoused'
+  check "a program that does not start leaves the old one serving" 'before=$(pid); mv /usr/bin/gatehoused /srv/good; printf "#!/bin/sh\nexit 3\n" >/usr/bin/gatehoused; chmod 755 /usr/bin/gatehoused
+    systemctl kill --kill-whom=main -s USR2 gatehoused; until_true "journalctl _PID=$before -o cat | grep -q \"restart failed.*exit status: 3\""
+    alive; test $before = $(pid); gatehouse health | grep RESTART-FAILED; mv /srv/good /usr/bin/gatehoused
+    systemctl kill --kill-whom=main -s USR2 gatehoused; until_true "test $before != \$(pid)"; alive; until_true "gatehouse health | not grep RESTART-FAILED"'
   check "a killed daemon comes back, the socket stays:" 'before=$(pid); systemctl kill --kill-whom=main -s KILL gatehoused; alive
     test $before != $(pid); systemctl is-active gatehoused.socket'
   check "the watchdog ends a hung daemon, another takes over" 'test "$(systemctl show -P WatchdogUSec gatehoused)" = 30s

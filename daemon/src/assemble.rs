@@ -1,5 +1,5 @@
 //! Composition root: builds the rooms in the order in which they depend on each other and hands out the
-//! ports. Binds now, serves later; knows no signal.
+//! ports. Knows no signal. What a process makes but once is the base; a restart that fails assembles on it again.
 
 use crate::history::HistoryFile;
 use crate::logging::{self, LogFilter};
@@ -17,7 +17,7 @@ use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
 use gatehouse_corridor::history::History;
 use gatehouse_corridor::reload::{Asked, Reloader, door as reload_door};
-use gatehouse_corridor::shutdown::Shutdown;
+use gatehouse_corridor::shutdown::{Refusal, Shutdown};
 use gatehouse_corridor::snapshot::{self, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
@@ -25,6 +25,7 @@ use gatehouse_data::{DataPlane, Mount, Workers};
 use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::DirBuilder;
 use std::io::IsTerminal as _;
 use std::net::{SocketAddr, TcpListener};
@@ -32,12 +33,33 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What outlives an appliance that is assembled anew in the same process.
+pub(crate) struct Base {
+    pub(crate) address: SocketAddr,
+    /// Served by a second handle; kept for a restart.
+    pub(crate) listener: TcpListener,
+    pub(crate) log_filter: LogFilter,
+    log: LogRing,
+    redactor: Redactor,
+    clock: Clock,
+}
+
+impl Base {
+    fn records(&self, telemetry: &Arc<Telemetry>, history: &History) -> RecordsPorts {
+        RecordsPorts {
+            telemetry: Arc::clone(telemetry),
+            history: history.clone(),
+            log: self.log.clone(),
+            redactor: self.redactor.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+}
+
 /// A running appliance.
 pub(crate) struct House {
     pub(crate) settings: Settings,
     pub(crate) address: SocketAddr,
-    /// A second handle of the listener, kept for a restart in place.
-    pub(crate) listener: TcpListener,
     pub(crate) shutdown: Shutdown,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) data: DataPlane,
@@ -49,7 +71,6 @@ pub(crate) struct House {
     pub(crate) records: Records,
     pub(crate) history: History,
     pub(crate) history_file: HistoryFile,
-    pub(crate) log_filter: LogFilter,
     /// The administrator's password, if this start made it.
     pub(crate) made_password: Option<Secret<String>>,
     pub(crate) reloader: Reloader,
@@ -64,20 +85,47 @@ fn told(problem: Problem) -> anyhow::Error {
     anyhow::Error::new(problem).context(code)
 }
 
-/// Builds and starts everything.
+/// Makes folders, log and listener; once in a process.
 ///
 /// # Errors
 /// Whatever keeps the appliance from serving, in words for the operator.
-pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
-    [&settings.data_dir, &settings.log_dir].into_iter().try_for_each(|folder| private_folder(folder))?;
+pub(crate) fn base(settings: &Settings, inherited: Option<TcpListener>) -> anyhow::Result<Base> {
+    for folder in [&settings.data_dir, &settings.log_dir] {
+        private_folder(folder)?;
+    }
     let clock = Clock::System;
     let names = settings.redact_fields.iter().map(String::as_str);
     let redactor = Redactor::new(names).map_err(|why| anyhow!("redact_fields: {why}"))?;
-    let (log_filter, log) = logging::start(&settings, LogRing::new(clock.clone(), redactor.clone()))?;
+    let (log_filter, log) = logging::start(settings, LogRing::new(clock.clone(), redactor.clone()))?;
+    raise_open_files();
+    let (listener, address) = listen(settings.listen, inherited)?;
+    Ok(Base { address, listener, log_filter, log, redactor, clock })
+}
+
+/// Each connection is an open file, and the soft limit of most systems, 1024, is for programs that use select(2).
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let (soft, hard) = (limit.current, limit.maximum);
+    let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }) else {
+        return tracing::info!(target: "run", before = ?soft, now = ?hard, "limit of open files");
+    };
+    tracing::warn!(target: "run", %error, limit = ?soft, "the limit of open files was not raised");
+}
+
+/// Builds and starts everything. `refusal`: why the appliance is assembled in the old process again.
+///
+/// # Errors
+/// Whatever keeps the appliance from serving, in words for the operator.
+pub(crate) async fn assemble(
+    settings: Settings,
+    base: &Base,
+    refusal: Option<Refusal>,
+) -> anyhow::Result<House> {
+    let Base { address, listener, log, clock, .. } = base;
     let shutdown = Shutdown::new(settings.drain);
+    refusal.into_iter().for_each(|refusal| shutdown.refuse(refusal));
     let tasks = TaskGroup::new("house");
     let (reloader, reloads) = reload_door();
-    let (listener, address) = listen(settings.listen)?;
     let keys = keys(&settings)?;
     let store = Store::open(&store_folder(&settings.data_dir), &settings.store_backend)
         .with_context(|| format!("opening the store in {}", settings.data_dir.display()))?;
@@ -110,17 +158,14 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         shutdown: shutdown.clone(),
         tasks: tasks.clone(),
     };
-    let ops = Ops::start(ops_config(&settings, address, clock.clone()), ports).map_err(told)?;
-    let ports =
-        RecordsPorts { telemetry: Arc::clone(&telemetry), history: history.clone(), log, redactor, clock };
-    let records = Records::start(record_files(&settings), ports)?;
+    let ops = Ops::start(ops_config(&settings, *address, clock.clone()), ports).map_err(told)?;
+    let records = Records::start(record_files(&settings), base.records(&telemetry, &history))?;
     let kept = listener.try_clone().context("keeping the listener")?;
     let workers = data.serve(kept, workers, settings.clients, mount(&control)).await.context("serving")?;
     ops.resume();
     Ok(House {
         settings,
-        address,
-        listener,
+        address: *address,
         shutdown,
         telemetry,
         data,
@@ -132,7 +177,6 @@ pub(crate) async fn assemble(settings: Settings) -> anyhow::Result<House> {
         records,
         history,
         history_file,
-        log_filter,
         made_password,
         reloader,
         reloads: Some(reloads),
@@ -191,8 +235,7 @@ fn private_folder(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Takes the listener that systemd or our own predecessor left, else binds.
-fn listen(wanted: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let inherited = listenfd::ListenFd::from_env().take_tcp_listener(0).unwrap_or_default();
+fn listen(wanted: SocketAddr, inherited: Option<TcpListener>) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = match inherited {
         Some(listener) => listener,
         None => TcpListener::bind(wanted).with_context(|| format!("listen = {wanted}: cannot bind"))?,

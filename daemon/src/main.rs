@@ -4,9 +4,11 @@ mod assemble;
 mod demo;
 mod docs;
 mod exit;
+mod handover;
 mod history;
 mod logging;
 mod records;
+mod restart;
 mod run;
 mod settings;
 mod store_cli;
@@ -14,6 +16,7 @@ mod upstreams;
 
 use clap::{Parser, Subcommand};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +58,13 @@ enum Verb {
     /// Work on the store while no daemon runs
     #[command(subcommand)]
     Store(store_cli::StoreVerb),
+    /// Between two daemons during a restart
+    #[command(hide = true)]
+    Launch {
+        binary: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -69,6 +79,9 @@ fn main() -> ExitCode {
     if let Some(page) = arguments.print_docs {
         return said(&page.text());
     }
+    if let Some(Verb::Launch { binary, arguments }) = &arguments.command {
+        return ended(handover::launch::run(binary, arguments));
+    }
     let (merged, checked, inputs) = match load(&arguments) {
         Ok(loaded) => loaded,
         Err(problems) => return refused(exit::CONFIG, &problems),
@@ -78,8 +91,12 @@ fn main() -> ExitCode {
     }
     let outcome = match arguments.command {
         Some(Verb::Store(verb)) => store_cli::run(&verb, &checked),
-        None => run::run(checked, inputs, arguments.demo),
+        _ => run::run(checked, inputs, arguments.demo),
     };
+    ended(outcome)
+}
+
+fn ended(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => refused(exit::of(&error), &[format!("{error:#}")]),

@@ -1,14 +1,17 @@
-//! The daemon's life: start, signals, sd_notify, the phases of shutdown, restart in place.
+//! The daemon's life: start, signals, sd_notify, the end, restart by executing the binary anew.
 
-use crate::assemble::{self, House};
+use crate::assemble::{self, Base, House};
 use crate::demo;
+use crate::handover::{self, Adoption, Inherited, Predecessor, Program};
+use crate::restart::{self, Attempt};
 use crate::settings::checked::Settings;
 use crate::settings::{self, Inputs};
 use crate::upstreams;
 use anyhow::Context as _;
 use command_fds::{CommandFdExt as _, FdMapping};
 use gatehouse_corridor::reload::Outcome;
-use gatehouse_corridor::shutdown::{Ending, Phase};
+use gatehouse_corridor::shutdown::{Ending, Phase, Refusal};
+use gatehouse_corridor::tasks::TaskGroup;
 use sd_notify::NotifyState;
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -22,23 +25,25 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How long the end waits for connections without a request in flight.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Runs until a signal or a runbook ends it; after [`Ending::Restart`] this process becomes the new one.
+/// Runs until a signal or a runbook ends it; after [`Ending::Restart`] a new process serves, or this one becomes it.
 /// `inputs` is where the settings came from, for reading them anew.
 pub(crate) fn run(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<()> {
     // Taken at the start: after an upgrade the path names the new binary, /proc/self/exe the old one.
     let binary = std::env::current_exe().context("finding the binary")?;
-    let (ending, listener) = actix_web::rt::System::new().block_on(live(settings, inputs, demo))?;
-    match ending {
-        Ending::Exit => Ok(()),
-        Ending::Restart => Err(become_anew(binary, listener)),
+    let program = Program { binary, arguments: std::env::args_os().skip(1).collect() };
+    let start = Start { settings, inputs, demo, program };
+    let (start, anew) = actix_web::rt::System::new().block_on(live(start, handover::inherited()))?;
+    match anew {
+        None => Ok(()),
+        Some(listener) => Err(become_anew(start.program, listener)),
     }
 }
 
 /// Executes the binary in this very process, so that whoever supervises the pid notices nothing; the
 /// listener stays open, so that connections queue instead of being refused. Returns only on failure.
-fn become_anew(binary: PathBuf, listener: TcpListener) -> anyhow::Error {
-    let mut command = std::process::Command::new(binary);
-    command.args(std::env::args_os().skip(1));
+fn become_anew(program: Program, listener: TcpListener) -> anyhow::Error {
+    let mut command = std::process::Command::new(program.binary);
+    command.args(program.arguments);
     command
         .env("LISTEN_FDS", "1")
         .env("LISTEN_PID", std::process::id().to_string())
@@ -50,32 +55,117 @@ fn become_anew(binary: PathBuf, listener: TcpListener) -> anyhow::Error {
     anyhow::Error::new(command.exec()).context("restarting in place")
 }
 
-async fn live(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Result<(Ending, TcpListener)> {
-    let mut signals = Signals::new()?;
-    let mut house = assemble::assemble(settings).await?;
-    let mut reloads = house.reloads.take().context("the door for reloads")?;
-    if demo {
-        demo::start(&house).await.context("starting the demo")?;
-    }
-    announce(&house)?;
-    notify(&[NotifyState::Ready]);
-    watchdog(&house);
-    let ending = loop {
-        tokio::select! {
-            ending = house.shutdown.asked() => break ending,
-            _ = signals.terminate.recv() => house.shutdown.ask(Ending::Exit),
-            _ = signals.interrupt.recv() => house.shutdown.ask(Ending::Exit),
-            _ = signals.again.recv() => house.shutdown.ask(Ending::Restart),
-            _ = signals.dump.recv() => dump(&house),
-            _ = signals.hangup.recv() => drop(reload(&house, &inputs).await),
-            // The house holds a sender, so this does not end.
-            Some(asker) = reloads.recv() => drop(asker.send(reload(&house, &inputs).await)),
-        }
-    };
-    end(house, ending).await
+/// A second process may serve while this one ends only where somebody is told which of them is the service, and where
+/// the end of this one does not take the other along (the first process of a container).
+fn may_overlap() -> bool {
+    std::process::id() != 1 && std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
 }
 
-struct Signals {
+/// What the process was started for.
+struct Start {
+    settings: Settings,
+    inputs: Inputs,
+    demo: bool,
+    program: Program,
+}
+
+/// The listener comes back if the process is to execute its binary anew.
+async fn live(start: Start, inherited: Inherited) -> anyhow::Result<(Start, Option<TcpListener>)> {
+    let mut signals = Signals::new()?;
+    let predecessor = match inherited.wire {
+        Some(wire) => Some(Predecessor::greet(wire).await?),
+        None => None,
+    };
+    let base = assemble::base(&start.settings, inherited.listener)?;
+    let mut house = assembled(&start, &base, None).await?;
+    announce(&house)?;
+    let adoption = match predecessor {
+        Some(predecessor) => {
+            predecessor.ready().await;
+            predecessor.adopt(house.workers.adopter())
+        }
+        None => Adoption::default(),
+    };
+    notify(&[NotifyState::Ready]);
+    let (beats, leftovers) = (watchdog(), TaskGroup::new("leftovers"));
+    let listener = loop {
+        let ending = serve(&mut house, &base, &mut signals, &start.inputs).await?;
+        if ending == Ending::Exit || !may_overlap() {
+            end(house, ending).await;
+            break (ending == Ending::Restart).then_some(base.listener);
+        }
+        match restart::attempt(house, &start.program, &base.listener).await {
+            Attempt::Done(successor, old) => {
+                beats.close().await;
+                old.hand_over(successor, &mut signals, &adoption).await;
+                break None;
+            }
+            Attempt::NotBegun(same, refusal) => {
+                same.shutdown.refuse(refusal);
+                house = *same;
+            }
+            Attempt::Failed(old, refusal) => match again(&start, &base, refusal).await {
+                Ok(new) => {
+                    leftovers.spawn_to_end(old.leave_to(new.workers.adopter()));
+                    house = new;
+                }
+                Err(error) => {
+                    tracing::error!(target: "restart", error = format!("{error:#}"), "this process cannot serve on");
+                    old.drain().await;
+                    break Some(base.listener);
+                }
+            },
+        }
+    };
+    adoption.close().await;
+    // What an earlier restart left has its own bound of time.
+    leftovers.close().await;
+    Ok((start, listener))
+}
+
+async fn assembled(start: &Start, base: &Base, refusal: Option<Refusal>) -> anyhow::Result<House> {
+    let house = assemble::assemble(start.settings.clone(), base, refusal).await?;
+    if start.demo {
+        demo::start(&house).await.context("starting the demo")?;
+    }
+    Ok(house)
+}
+
+/// Serves on in this process after its rooms were closed for nothing.
+async fn again(start: &Start, base: &Base, refusal: Refusal) -> anyhow::Result<House> {
+    let house = assembled(start, base, Some(refusal)).await?;
+    tracing::warn!(target: "restart", "this process serves on");
+    Ok(house)
+}
+
+/// Until the end is asked for, or a restart.
+async fn serve(
+    house: &mut House,
+    base: &Base,
+    signals: &mut Signals,
+    inputs: &Inputs,
+) -> anyhow::Result<Ending> {
+    let mut reloads = house.reloads.take().context("the door for reloads")?;
+    let now = &*house;
+    let ending = loop {
+        tokio::select! {
+            ending = now.shutdown.asked() => break ending,
+            _ = signals.terminate.recv() => now.shutdown.ask(Ending::Exit),
+            _ = signals.interrupt.recv() => now.shutdown.ask(Ending::Exit),
+            _ = signals.again.recv() => now.shutdown.ask(Ending::Restart),
+            _ = signals.dump.recv() => dump(now),
+            _ = signals.hangup.recv() => drop(reload(now, base, inputs).await),
+            // The house holds a sender, so this does not end.
+            Some(asker) = reloads.recv() => drop(asker.send(reload(now, base, inputs).await)),
+        }
+    };
+    // It may serve on.
+    house.reloads = Some(reloads);
+    Ok(ending)
+}
+
+/// The signals we listen to.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -93,6 +183,14 @@ impl Signals {
             dump: signal(SignalKind::user_defined1())?,
         })
     }
+
+    /// The end is asked for.
+    pub(crate) async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Outside systemd there is nobody to tell, which is no failure.
@@ -102,16 +200,25 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// Beats from the runtime that serves ops and control: when that hangs, systemd restarts us.
-fn watchdog(house: &House) {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
-    house.tasks.spawn(async move {
+/// Tells systemd that another process is the service from now on. It listens to none but the present one
+/// (`NotifyAccess=main`), and takes one that is its own child.
+pub(crate) fn notify_main(pid: u32) {
+    notify(&[NotifyState::MainPid(pid)]);
+}
+
+/// Beats from the runtime that serves ops and control, also while they are closed for a restart: when it hangs, systemd
+/// restarts us.
+fn watchdog() -> TaskGroup {
+    let beats = TaskGroup::new("watchdog");
+    let Some(limit) = sd_notify::watchdog_enabled() else { return beats };
+    beats.spawn(async move {
         let mut beat = tokio::time::interval(limit / 3);
         loop {
             beat.tick().await;
             notify(&[NotifyState::Watchdog]);
         }
     });
+    beats
 }
 
 fn announce(house: &House) -> anyhow::Result<()> {
@@ -150,13 +257,13 @@ fn dump(house: &House) {
 }
 
 /// SIGHUP: reads the settings anew. What can change live does; what differs and needs a restart is named in the log.
-async fn reload(house: &House, inputs: &Inputs) -> Outcome {
+async fn reload(house: &House, base: &Base, inputs: &Inputs) -> Outcome {
     let stamp = NotifyState::monotonic_usec_now();
     match &stamp {
         Ok(stamp) => notify(&[NotifyState::Reloading, stamp.clone()]),
         Err(_) => notify(&[NotifyState::Reloading]),
     }
-    let outcome = reread(house, inputs).await;
+    let outcome = reread(house, base, inputs).await;
     match &outcome {
         Ok((log_level, waiting)) if waiting.is_empty() => {
             tracing::info!(target: "run", log_level, "settings reloaded");
@@ -174,7 +281,11 @@ async fn reload(house: &House, inputs: &Inputs) -> Outcome {
 }
 
 /// Applies the settings as they are now; the log level, and the names of those that wait for a restart.
-async fn reread(house: &House, inputs: &Inputs) -> Result<(String, Vec<&'static str>), Vec<String>> {
+async fn reread(
+    house: &House,
+    base: &Base,
+    inputs: &Inputs,
+) -> Result<(String, Vec<&'static str>), Vec<String>> {
     let inputs = Inputs::from_process(inputs.flags.clone(), inputs.file.clone());
     let (merged, file) = settings::merge(&inputs)?;
     let new = settings::checked::check(&merged, file)?;
@@ -182,12 +293,12 @@ async fn reread(house: &House, inputs: &Inputs) -> Result<(String, Vec<&'static 
     let config = assemble::reloaded(house, &new).map_err(one)?;
     house.control.reload(config).await.map_err(|problem| vec![problem.detail])?;
     house.data.resolve_by(upstreams::resolution(&new));
-    house.log_filter.set(&new.log_level).map_err(one)?;
+    base.log_filter.set(&new.log_level).map_err(one)?;
     let waiting = house.settings.needing_restart(&new);
     Ok((new.log_level, waiting))
 }
 
-async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListener)> {
+async fn end(house: House, ending: Ending) {
     let House {
         shutdown,
         data,
@@ -199,7 +310,6 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
         store,
         records,
         history_file,
-        listener,
         ..
     } = house;
     // After STOPPING=1 systemd kills this very process once TimeoutStopSec= is over, anew or not.
@@ -233,5 +343,4 @@ async fn end(house: House, ending: Ending) -> anyhow::Result<(Ending, TcpListene
     ops.settle();
     store.close();
     tracing::info!(target: "run", cut = left, "ended");
-    Ok((ending, listener))
 }

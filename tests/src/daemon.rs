@@ -50,6 +50,16 @@ pub fn command() -> Command {
     command
 }
 
+/// Sends a process a signal.
+///
+/// # Errors
+/// When there is no such process.
+pub fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
+    let sent = Command::new("kill").args([name, &pid.to_string()]).stderr(Stdio::null()).status()?;
+    anyhow::ensure!(sent.success(), "kill {name} {pid}: {sent}");
+    Ok(())
+}
+
 impl Daemon {
     /// Starts on a folder and waits until it is alive.
     ///
@@ -130,6 +140,14 @@ impl Daemon {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends it a signal: `-USR2`.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        signal(self.pid(), name)
     }
 
     /// Waits for its end; the exit code.

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod daemon;
 pub mod dns;
 pub mod exposition;
+pub mod manager;
 pub mod mischief;
 pub mod ops;
 pub mod recorder;

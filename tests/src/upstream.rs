@@ -37,6 +37,14 @@ fn serve(stream: TcpStream) -> anyhow::Result<()> {
                 drop(reader.read_exact(&mut [0]));
                 return Ok(());
             }
+            // Half at once, half five seconds later.
+            "/later" => {
+                writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")?;
+                writer.set_read_timeout(Some(Duration::from_secs(5)))?;
+                drop(reader.read_exact(&mut [0]));
+                writer.set_read_timeout(None)?;
+                writer.write_all(b"later")?;
+            }
             // More than any buffer between it and a client that reads nothing.
             "/flood" => {
                 writer.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")?;

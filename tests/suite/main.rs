@@ -29,6 +29,7 @@ mod policies_who;
 mod raw;
 mod records;
 mod registry;
+mod restart;
 mod runbooks;
 mod settings;
 mod shop;

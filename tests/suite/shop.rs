@@ -23,6 +23,7 @@ pub(crate) fn shop(settings: &[(&str, &str)]) -> (tempfile::TempDir, Daemon, Str
         ("GET", "/slow"),
         ("GET", "/broken"),
         ("GET", "/stall"),
+        ("GET", "/later"),
         ("GET", "/flood"),
         ("GET", "/none"),
     ] {

@@ -52,6 +52,8 @@ impl Default for Seen {
 pub struct Telemetry {
     /// Requests in flight.
     pub in_flight: AtomicU64,
+    /// Of those, requests to the appliance's own surface.
+    pub local: AtomicU64,
     /// Open client connections.
     pub connections: AtomicU64,
     /// All requests, those without a route too.
@@ -76,6 +78,7 @@ impl Telemetry {
     pub fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {
             in_flight: AtomicU64::new(0),
+            local: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             total: RouteStats::default(),
             credits: AtomicU64::new(0),

@@ -50,6 +50,13 @@ impl Deadlines {
         Deadline { all: self.clone(), at, place: None }
     }
 
+    /// Wakes all that wait, whatever the time: something else than the time is to be looked at.
+    pub(crate) fn wake_all(&self) {
+        for waker in self.0.places.borrow().iter().filter_map(|place| place.waker.as_ref()) {
+            waker.wake_by_ref();
+        }
+    }
+
     fn start(&self) {
         if self.0.ticking.replace(true) {
             return;

@@ -106,6 +106,7 @@ pub(crate) struct Lane {
     /// By which control is asked for credits.
     pub(crate) bell: Arc<CreditBell>,
     draining: Arc<AtomicBool>,
+    moving: Cell<bool>,
     prepared: Arc<ArcSwap<Prepared>>,
     cached: RefCell<Rc<Held>>,
     /// A quick hash: a client chooses what is looked up here and in the prepared tables, but not what lies there.
@@ -135,6 +136,7 @@ impl Lane {
             proxy_protocol: limits.proxy_protocol,
             bell,
             draining,
+            moving: Cell::new(false),
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
             prepared,
             verified: RefCell::default(),
@@ -149,6 +151,17 @@ impl Lane {
     /// While true, connections end behind their answers, so that clients open the next one elsewhere.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether connections between two requests go to another process.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.moving.get()
+    }
+
+    /// From now on they do; those that wait are told.
+    pub(crate) fn move_on(&self) {
+        self.moving.set(true);
+        self.deadlines.wake_all();
     }
 
     /// This worker's part of a bound over all of them, at least one.

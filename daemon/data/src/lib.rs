@@ -14,6 +14,7 @@ pub mod fuzz;
 mod http1;
 mod lane;
 mod listener;
+mod moving;
 mod pipeline;
 mod policies;
 mod pool;
@@ -28,6 +29,7 @@ mod worker;
 
 pub use client::stream::Pace;
 pub use lane::ClientLimits;
+pub use moving::{Adopter, Moved};
 pub use targets::local::Mount;
 pub use upstream::names::Resolution;
 pub use worker::Workers;

@@ -2,6 +2,7 @@
 //! connections, so that whoever waits for its end knows that every accepted one is in a worker's hands.
 
 use crate::policies::connections::{Connections, Guard};
+use bytes::BytesMut;
 use gatehouse_corridor::telemetry::Telemetry;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -13,14 +14,12 @@ use tokio_util::sync::CancellationToken;
 /// Wait after an error that is ours, such as too many open files: trying at once would only spin.
 const BACKOFF: Duration = Duration::from_millis(100);
 
-/// Sets of the table of addresses: 256 KiB, room for 28,000 addresses.
-const SETS: usize = 4_096;
-
 /// Counts a connection for as long as it is open.
+#[derive(Debug)]
 pub(crate) struct Counted(Arc<Telemetry>);
 
 impl Counted {
-    fn new(telemetry: &Arc<Telemetry>) -> Self {
+    pub(crate) fn new(telemetry: &Arc<Telemetry>) -> Self {
         telemetry.connections.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(telemetry))
     }
@@ -36,6 +35,8 @@ impl Drop for Counted {
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
+    /// It was served elsewhere: what was read of its next request.
+    pub(crate) moved: Option<BytesMut>,
     pub(crate) counted: Counted,
     pub(crate) place: Guard<Arc<Connections>>,
 }
@@ -45,11 +46,10 @@ pub(crate) async fn accept(
     listener: TcpListener,
     lanes: Vec<Sender<Accepted>>,
     stop: CancellationToken,
-    (telemetry, per_address): (Arc<Telemetry>, u64),
+    (telemetry, open, per_address): (Arc<Telemetry>, Arc<Connections>, u64),
 ) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let open = Arc::new(Connections::new(SETS));
     let mut turn = lanes.iter().cycle();
     loop {
         let accepted = tokio::select! {
@@ -65,7 +65,8 @@ pub(crate) async fn accept(
                     tracing::debug!(target: "listener", %peer, per_address, "closed: too many connections");
                     continue;
                 };
-                let accepted = Accepted { stream, peer, counted: Counted::new(&telemetry), place };
+                let counted = Counted::new(&telemetry);
+                let accepted = Accepted { stream, peer, moved: None, counted, place };
                 // A worker that is behind holds the others up; that is what the queue of the system is for.
                 let Some(lane) = turn.next() else { return Ok(()) };
                 if lane.send(accepted).await.is_err() {

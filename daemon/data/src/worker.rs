@@ -3,6 +3,8 @@
 use crate::client::connection;
 use crate::lane::{Lane, Shared};
 use crate::listener::{Accepted, accept};
+use crate::moving::{Adopter, Moved};
+use crate::policies::connections::Connections;
 use crate::probes;
 use crate::targets::local::{Mount, build};
 use std::net::TcpListener;
@@ -16,12 +18,27 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections on their way to one worker; then accepting waits.
 const QUEUE: usize = 256;
+/// Sets of the table of addresses: 256 KiB, room for 28,000 addresses.
+const SETS: usize = 4_096;
+/// Connections on their way to another process; then they wait in their tasks.
+const MOVES: usize = 64;
+
+/// What the workers are told.
+#[derive(Debug, Clone)]
+struct Turns {
+    /// Connections between two requests go there.
+    moved: mpsc::Sender<Moved>,
+    move_on: CancellationToken,
+    stop: CancellationToken,
+}
 
 /// The running threads.
 #[derive(Debug)]
 pub struct Workers {
     pause: CancellationToken,
-    stop: CancellationToken,
+    turns: Turns,
+    moves: mpsc::Receiver<Moved>,
+    adopter: Arc<Adopter>,
     accepting: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -37,29 +54,33 @@ impl Workers {
         shared: &Shared,
         mount: &Mount,
     ) -> std::io::Result<Self> {
-        let (pause, stop) = (CancellationToken::new(), CancellationToken::new());
+        let (pause, (moved, moves)) = (CancellationToken::new(), mpsc::channel(MOVES));
+        let turns = Turns { moved, move_on: CancellationToken::new(), stop: CancellationToken::new() };
         let (mut lanes, mut workers) = (Vec::new(), Vec::new());
         for worker in 0..count {
             let (sender, connections) = mpsc::channel(QUEUE);
             let (ready, started) = oneshot::channel();
-            let (shared, mount, stop) = (shared.clone(), Arc::clone(mount), stop.clone());
+            let (shared, mount, turns) = (shared.clone(), Arc::clone(mount), turns.clone());
             let runtime = runtime()?;
             let run = move || {
-                LocalSet::new().block_on(&runtime, serve(worker, shared, mount, connections, (ready, stop)));
+                LocalSet::new()
+                    .block_on(&runtime, serve(worker, (shared, mount), connections, (ready, turns)));
             };
             workers.push(std::thread::Builder::new().name(format!("worker-{worker}")).spawn(run)?);
             started.await.map_err(|_| std::io::Error::other("a worker ended"))??;
             lanes.push(sender);
         }
         let (runtime, paused) = (runtime()?, pause.clone());
-        let counted = (Arc::clone(&shared.telemetry), shared.limits.per_address);
+        let open = Arc::new(Connections::new(SETS));
+        let counted = (Arc::clone(&shared.telemetry), open, shared.limits.per_address);
+        let adopter = Arc::new(Adopter::new(lanes.clone(), counted.clone()));
         let run = move || {
             if let Err(error) = runtime.block_on(accept(listener, lanes, paused, counted)) {
                 tracing::error!(target: "listener", %error, "no more connections are accepted");
             }
         };
         let accepting = std::thread::Builder::new().name("accept".to_owned()).spawn(run)?;
-        Ok(Self { pause, stop, accepting: Some(accepting), workers })
+        Ok(Self { pause, turns, moves, adopter, accepting: Some(accepting), workers })
     }
 
     /// Accepts no more; what was accepted is with the workers when this returns. The listener stays open for whoever
@@ -72,10 +93,23 @@ impl Workers {
         }
     }
 
+    /// Connections between two requests leave from now on, each other one behind its answer. They wait until they are
+    /// received; a second receiver gets none.
+    pub fn move_on(&mut self) -> mpsc::Receiver<Moved> {
+        self.turns.move_on.cancel();
+        std::mem::replace(&mut self.moves, mpsc::channel(1).1)
+    }
+
+    /// Where connections from elsewhere are given to these workers.
+    #[must_use]
+    pub fn adopter(&self) -> Arc<Adopter> {
+        Arc::clone(&self.adopter)
+    }
+
     /// Ends the workers; connections that are still open are cut.
     pub async fn stop(mut self) {
         self.pause().await;
-        self.stop.cancel();
+        self.turns.stop.cancel();
         let join = move || self.workers.into_iter().for_each(|worker| drop(worker.join()));
         drop(tokio::task::spawn_blocking(join).await);
     }
@@ -87,10 +121,9 @@ fn runtime() -> std::io::Result<Runtime> {
 
 async fn serve(
     worker: usize,
-    shared: Shared,
-    mount: Mount,
+    (shared, mount): (Shared, Mount),
     mut connections: mpsc::Receiver<Accepted>,
-    (ready, stop): (oneshot::Sender<std::io::Result<()>>, CancellationToken),
+    (ready, turns): (oneshot::Sender<std::io::Result<()>>, Turns),
 ) {
     let local = match build(mount).await {
         Ok(local) => local,
@@ -108,19 +141,23 @@ async fn serve(
     drop(ready.send(Ok(())));
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => return,
+            () = turns.stop.cancelled() => return,
+            () = turns.move_on.cancelled(), if !lane.is_moving() => {
+                lane.move_on();
+                continue;
+            }
             accepted = connections.recv() => accepted,
         };
-        let Some(Accepted { stream, peer, counted, place }) = accepted else {
-            // Paused: what is open goes on.
-            stop.cancelled().await;
-            return;
-        };
+        let Some(Accepted { stream, peer, moved, counted, place }) = accepted else { return };
+        let moves = turns.moved.clone();
         let lane = Rc::clone(&lane);
         match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => drop(tokio::task::spawn_local(async move {
-                connection::serve(lane, stream, peer).await;
-                drop((counted, place));
+                let leaves = connection::serve(lane, stream, peer, moved).await;
+                if let Some(left) = leaves.and_then(|left| Moved::new(left, (counted, place))) {
+                    // Nobody receives: they are cut, as all that is open at the end.
+                    moves.send(left).await.ok();
+                }
             })),
             Err(error) => tracing::warn!(target: "listener", %error, "a connection cannot be watched"),
         }

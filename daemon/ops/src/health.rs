@@ -12,6 +12,7 @@ mod audit;
 mod backups;
 mod disk;
 mod records;
+mod restart;
 mod store;
 mod upstreams;
 
@@ -39,6 +40,7 @@ pub(crate) const LIST: &[Check] = &[
     Check { name: "backups", look: |sight| Box::pin(backups::look(sight)) },
     Check { name: "upstreams", look: |sight| Box::pin(upstreams::look(sight)) },
     Check { name: "records", look: |sight| Box::pin(records::look(sight)) },
+    Check { name: "restart", look: |sight| Box::pin(restart::look(sight)) },
 ];
 
 pub(crate) use backups::age as backup_age;

@@ -134,6 +134,7 @@ impl Ops {
             store,
             attached: attached.clone(),
             runs: runs::RunTable::open(&config.data_dir.join("runs"))?,
+            shutdown: shutdown.clone(),
         });
         let monitor = Monitor::start(&world, (&audit, &windows, &telemetry), &tasks);
         windows.start(telemetry, control.clone(), config.clock.clone(), &tasks);

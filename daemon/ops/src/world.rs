@@ -5,6 +5,7 @@ use crate::runs::RunTable;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::ControlHandle;
+use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_store::Store;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) attached: Attached,
     pub(crate) runs: RunTable,
+    pub(crate) shutdown: Shutdown,
 }
 
 impl World {

@@ -84,6 +84,8 @@ pub(crate) struct Settings {
     pub(crate) dns_servers: Vec<SocketAddr>,
     pub(crate) hosts_file: PathBuf,
     pub(crate) drain: Duration,
+    /// Zero: as `drain`.
+    pub(crate) handover_drain: Duration,
     pub(crate) clients: ClientLimits,
     pub(crate) gateway: GatewayLimits,
     pub(crate) store_backend: String,
@@ -115,6 +117,7 @@ impl Settings {
             ("argon2", self.argon2 != new.argon2),
             ("hash_threads", self.hash_threads != new.hash_threads),
             ("drain_secs", self.drain != new.drain),
+            ("handover_drain_secs", self.handover_drain != new.handover_drain),
             ("client_*, proxy_protocol", self.clients != new.clients),
             ("store_backend", self.store_backend != new.store_backend),
             ("encryption_key", other(&self.encryption_key, &new.encryption_key)),
@@ -175,6 +178,11 @@ impl Reader<'_> {
         value
     }
 
+    /// Seconds, a day at most.
+    pub(super) fn seconds(&mut self, name: &str) -> std::time::Duration {
+        std::time::Duration::from_secs(self.number(name, 0, 86_400))
+    }
+
     pub(super) fn flag(&mut self, name: &str) -> bool {
         match self.text(name).trim().to_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
@@ -194,14 +202,6 @@ impl Reader<'_> {
         text
     }
 
-    fn signing_keys(&mut self) -> Vec<SigningKey> {
-        let Some(text) = self.optional("signing_keys") else { return Vec::new() };
-        super::signing::keys(&text).unwrap_or_else(|why| {
-            self.problem("signing_keys", why);
-            Vec::new()
-        })
-    }
-
     fn key(&mut self, name: &str) -> Option<Secret<String>> {
         let text = self.optional(name)?;
         if let Some(why) = secrets::weakness(&text) {
@@ -219,10 +219,9 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
     let mut r = Reader { merged, problems: Vec::new() };
     let data_dir = PathBuf::from(r.text("data_dir"));
     let log_dir = r.optional("log_dir").map_or_else(|| data_dir.join("logs"), PathBuf::from);
-    let listen = r.listen();
     let tls_in_front = r.flag("tls_in_front");
     let settings = Settings {
-        listen,
+        listen: r.listen(),
         runtime_dir: PathBuf::from(r.text("runtime_dir")),
         host_name: r.optional("host_name"),
         operators_group: r.text("operators_group"),
@@ -275,7 +274,8 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         localhost_bypass: r.optional("localhost_bypass").map(|_| r.flag("localhost_bypass")),
         dns_servers: r.dns_servers(),
         hosts_file: PathBuf::from(r.text("hosts_file")),
-        drain: Duration::from_secs(r.number("drain_secs", 0, 86_400)),
+        drain: r.seconds("drain_secs"),
+        handover_drain: r.seconds("handover_drain_secs"),
         clients: r.clients(),
         gateway: r.gateway(),
         store_backend: r.one_of("store_backend", &["sled", "memory"]),

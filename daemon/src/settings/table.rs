@@ -181,6 +181,7 @@ settings! {
         => "Period in which a client must send or take `client_least_bytes`, or all there is, seconds.";
     client_least_bytes "4096" => "Least bytes of a body or an answer in each such period.";
     drain_secs "30" => "Longest time requests in flight may take at shutdown, seconds.";
+    handover_drain_secs "0" => "Longest time requests in flight may take in the old process once a new one serves, after a restart under systemd, seconds; 0 takes `drain_secs`. Nobody waits for them.";
     store_backend "sled" => "sled, or memory (nothing survives a restart).";
 }
 

@@ -82,6 +82,9 @@ pub trait Backend: Debug + Send + Sync {
     fn commit(&self, batch: &Batch) -> Result<(), StoreError>;
     /// Bytes on the disk.
     fn size_bytes(&self) -> u64;
+    /// Gives up what keeps other processes out; everything answers [`StoreError::Closed`] from now on. Blocks until
+    /// whoever reads has done so.
+    fn close(&self);
 }
 
 /// One engine of the list.
@@ -156,6 +159,26 @@ mod conformance {
             sorted.sort();
             assert_eq!(found, sorted);
         });
+    }
+
+    #[test]
+    fn closed_it_answers_so_and_another_may_open_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in LIST {
+            let backend = (entry.open)(folder.path()).unwrap();
+            backend.commit(&batch(&[("t", "k", Some("v"))])).unwrap();
+            backend.close();
+            assert_eq!(backend.get("t", "k"), Err(StoreError::Closed), "{}", entry.name);
+            assert_eq!(backend.scan("t"), Err(StoreError::Closed), "{}", entry.name);
+            assert_eq!(
+                backend.commit(&batch(&[("t", "k", None)])),
+                Err(StoreError::Closed),
+                "{}",
+                entry.name
+            );
+            // The first one is still there.
+            (entry.open)(folder.path()).unwrap();
+        }
     }
 
     #[test]

@@ -97,8 +97,10 @@ impl Store {
         self.writer.commit(Batch::default())
     }
 
-    /// Ends the writer after what it has accepted; later commits answer [`StoreError::Closed`].
+    /// Ends the writer after what it has accepted, and lets go of the disk: another process may open the store, whoever
+    /// still holds a handle here. Later calls answer [`StoreError::Closed`]. Blocks.
     pub fn close(&self) {
         self.writer.close();
+        self.backend.close();
     }
 }

@@ -2,7 +2,7 @@
 
 use super::answer::send;
 use super::head::{BadHead, Head};
-use super::stream::{Client, READ_BYTES};
+use super::stream::{Client, Paced, READ_BYTES};
 use crate::failure::Failure;
 use crate::http1::ends;
 use crate::lane::Lane;
@@ -10,7 +10,7 @@ use crate::pipeline;
 use crate::policies::proxy_protocol::{self, Parsed};
 use crate::rescue::{Told, rescue};
 use crate::stages::record::Record;
-use bytes::Buf as _;
+use bytes::{Buf as _, BytesMut};
 use gatehouse_common::limits::HEAD_BYTES;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,18 +25,29 @@ const LINGER: Duration = Duration::from_secs(2);
 enum Next {
     Head,
     Bad(BadHead),
+    /// It goes to another process.
+    Moves,
     /// It closed, or asked for nothing for long, or the daemon drains.
     End,
     /// A head began and did not end in time.
     Late,
 }
 
-/// Serves a connection until it ends.
-pub(crate) async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
-    let mut client = Client::new(stream, peer, lane.pace, &lane.deadlines);
+/// Serves a connection until it ends; `moved` is what was read of one that comes from another process. What it gives
+/// back is to go on in another one, its peer the one it speaks for.
+pub(crate) async fn serve(
+    lane: Rc<Lane>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    moved: Option<BytesMut>,
+) -> Option<(TcpStream, SocketAddr, BytesMut)> {
+    let reading = Paced::new(lane.pace, &lane.deadlines);
+    // Who was served elsewhere has introduced itself there.
+    let introduces = lane.proxy_protocol && moved.is_none();
+    let mut client = Client::resumed(stream, peer, moved.unwrap_or_default(), reading);
     let mut head = Head::default();
-    if lane.proxy_protocol && !introduced(&mut client, &lane).await {
-        return;
+    if introduces && !introduced(&mut client, &lane).await {
+        return None;
     }
     loop {
         let failure = match next(&mut client, &mut head, &lane).await {
@@ -48,15 +59,16 @@ pub(crate) async fn serve(lane: Rc<Lane>, stream: TcpStream, peer: SocketAddr) {
                 if !client.body_done() || !client.input().is_empty() {
                     client.linger(&lane, LINGER).await;
                 }
-                return;
+                return None;
             }
-            Next::End => return,
+            Next::Moves => return Some(client.leave()),
+            Next::End => return None,
             Next::Bad(bad) => Failure::Head(bad),
             Next::Late => Failure::LateHead,
         };
         refuse(&mut client, failure, &lane).await;
         client.linger(&lane, LINGER).await;
-        return;
+        return None;
     }
 }
 
@@ -112,6 +124,9 @@ async fn next(client: &mut Client, head: &mut Head, lane: &Rc<Lane>) -> Next {
     let mut look = begun;
     std::future::poll_fn(|context| {
         loop {
+            if lane.is_moving() {
+                return Poll::Ready(Next::Moves);
+            }
             if look {
                 look = false;
                 match head.read(client.input()) {
@@ -140,6 +155,7 @@ async fn next(client: &mut Client, head: &mut Head, lane: &Rc<Lane>) -> Next {
                 }
                 Poll::Ready(false) => return Poll::Ready(Next::End),
                 Poll::Pending => {
+                    // Also how it is told to move.
                     if deadline.passed(context) {
                         return Poll::Ready(if begun { Next::Late } else { Next::End });
                     }

@@ -91,11 +91,20 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    #[cfg(test)]
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr, pace: Pace, deadlines: &Deadlines) -> Self {
-        let reading = Paced::new(pace, deadlines);
+        Self::resumed(stream, peer, BytesMut::new(), Paced::new(pace, deadlines))
+    }
+
+    /// A client of whom something was read before.
+    pub(crate) fn resumed(stream: TcpStream, peer: SocketAddr, input: BytesMut, reading: Paced) -> Self {
         let decoder = Decoder::new(Framing::None);
-        let input = BytesMut::new();
         Self { peer, stream, input, decoder, expects: false, came: 0, allowed: 0, reading, broken: false }
+    }
+
+    /// The connection, who it is, and what was read of its next request, once there is no present one.
+    pub(crate) fn leave(self) -> (TcpStream, SocketAddr, BytesMut) {
+        (self.stream, self.peer, self.input)
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {

@@ -16,10 +16,12 @@ use actix_web::{App, HttpResponse, web};
 use bytes::{Buf as _, Bytes};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream;
+use gatehouse_corridor::telemetry::Telemetry;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
@@ -51,10 +53,27 @@ async fn unknown() -> HttpResponse {
     HttpResponse::NotFound().content_type("application/json").body(UNKNOWN_PATH)
 }
 
+/// Counts a request to the service until its answer is whole.
+struct Busy(Arc<Telemetry>);
+
+impl Busy {
+    fn new(telemetry: &Arc<Telemetry>) -> Self {
+        telemetry.local.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(telemetry))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.local.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// An answer's body as the service makes it.
 pub(crate) struct Own {
     body: Pin<Box<BoxBody>>,
     piece: Bytes,
+    _busy: Busy,
 }
 
 impl Own {
@@ -85,6 +104,7 @@ impl Own {
 /// Asks the service, while the request's body flows in.
 pub(crate) async fn call(call: &Call<'_, Placed>, client: &mut Client) -> Result<Answer, Failure> {
     let lane = call.lane;
+    let busy = Busy::new(&lane.telemetry);
     let (pieces, mut taken) = mpsc::channel::<Result<Bytes, actix_http::error::PayloadError>>(PIECES);
     let payload: BoxedPayloadStream = Box::pin(stream::poll_fn(move |context| taken.poll_recv(context)));
     let request = request(call, client.peer.port(), payload)?;
@@ -106,7 +126,7 @@ pub(crate) async fn call(call: &Call<'_, Placed>, client: &mut Client) -> Result
         Ok(response) => response.into_parts().1,
         Err(error) => error.error_response(),
     };
-    Ok(answer(response, lane))
+    Ok(answer(response, lane, busy))
 }
 
 type Pieces = tokio_util::sync::PollSender<Result<Bytes, actix_http::error::PayloadError>>;
@@ -163,7 +183,7 @@ fn request(call: &Call<'_, Placed>, port: u16, payload: BoxedPayloadStream) -> R
     Ok(request)
 }
 
-fn answer(response: HttpResponse, lane: &Lane) -> Answer {
+fn answer(response: HttpResponse, lane: &Lane, busy: Busy) -> Answer {
     let mut answer = Answer::new(response.status().as_u16(), lane);
     for (name, value) in response.headers() {
         // Framing is made by who writes the answer.
@@ -177,7 +197,7 @@ fn answer(response: HttpResponse, lane: &Lane) -> Answer {
         BodySize::Sized(length) => Some(length),
         BodySize::Stream => None,
     };
-    answer.content = Content::Own(Own { body: Box::pin(body), piece: Bytes::new() });
+    answer.content = Content::Own(Own { body: Box::pin(body), piece: Bytes::new(), _busy: busy });
     answer
 }
 

@@ -1,5 +1,6 @@
-//! `restart_service`: drains, then starts the daemon anew in the same process; the listener stays open, so that new
-//! connections wait instead of being refused. Use it after changing settings that need a start. Nothing to undo.
+//! `restart_service`: starts the daemon anew on the same listener, under systemd beside the old process, which finishes
+//! its requests; elsewhere in the same process, once they are finished. Use it after changing settings that need a start.
+//! Nothing to undo.
 
 use super::{Cut, Doing, Job, Runbook, disagrees, no_such_step};
 use crate::plan::{Proposal, good, step, warn};
@@ -10,6 +11,7 @@ use gatehouse_corridor::command::Command;
 pub(crate) struct RestartService;
 
 const LIVENESS: &str = "/platform/monitor/liveness";
+const SERVES_ON: &str = "the new process did not come up and the old one serves on";
 
 impl Runbook for RestartService {
     fn spec(&self) -> RunbookSpec {
@@ -18,8 +20,9 @@ impl Runbook for RestartService {
             title: "Restart the service".to_owned(),
             group: "Service".to_owned(),
             about:
-                "Lets requests in flight finish, then starts the daemon anew on the same listener. Consoles \
-                    reconnect by themselves. Cannot be undone."
+                "Starts the daemon anew on the same listener and lets requests in flight finish. If the new \
+                    process does not come up, the old one serves on and the run fails. Consoles reconnect by \
+                    themselves. Cannot be undone."
                     .to_owned(),
             tier: Tier::Name,
             params: Vec::new(),
@@ -41,8 +44,8 @@ impl Runbook for RestartService {
             Ok(Proposal {
                 title: format!("Restart gatehouse on {}", job.world.host),
                 findings,
-                steps: vec![step("restart", "drain requests in flight, then start anew".to_owned(), None)],
-                changes: vec!["process kept, program and settings read anew".to_owned()],
+                steps: vec![step("restart", "start anew, let requests in flight finish".to_owned(), None)],
+                changes: vec!["program and settings read anew".to_owned()],
                 verify: vec![format!("the gateway answers {LIVENESS} after the start")],
                 risks: Vec::new(),
                 tier: Tier::Name,
@@ -59,9 +62,10 @@ impl Runbook for RestartService {
                 return Err(no_such_step(index));
             }
             let (destroy, actor) = (job.grant.destroy()?, job.actor.clone());
+            let mut refusals = job.world.shutdown.refusals();
             job.world.control.ask(|reply| Command::Restart(destroy, actor, reply)).await?;
             // The next start finds this step begun, which says that it was done.
-            std::future::pending().await
+            Err(disagrees(format!("{SERVES_ON}: {}", refusals.next().await.why)))
         })
     }
 
@@ -71,6 +75,9 @@ impl Runbook for RestartService {
 
     fn verify<'a>(&'a self, job: &'a Job) -> Doing<'a, String> {
         Box::pin(async move {
+            if let Some(refusal) = job.world.shutdown.refusal() {
+                return Err(disagrees(format!("{SERVES_ON}: {}", refusal.why)));
+            }
             match probe::status(job.world.gateway(), LIVENESS, None).await? {
                 200 => Ok(format!("{LIVENESS} 200 after the start")),
                 status => Err(disagrees(format!("{LIVENESS} answered {status}, not 200"))),

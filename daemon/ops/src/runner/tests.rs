@@ -10,6 +10,7 @@ use gatehouse_common::runbook::{RunEventKind, RunState, StepState};
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::command::{Backup, Command, Comparison, ControlHandle, Revoked};
+use gatehouse_corridor::shutdown::{Refusal, Shutdown};
 use gatehouse_store::Store;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -132,6 +133,7 @@ async fn stage() -> Stage {
         store: Store::memory().unwrap(),
         attached: Attached::default(),
         runs: RunTable::open(&folder.path().join("runs")).unwrap(),
+        shutdown: Shutdown::new(Duration::ZERO),
     });
     Stage { _folder: folder, world, script, tasks }
 }
@@ -153,6 +155,7 @@ impl Stage {
             store: store.clone(),
             attached: attached.clone(),
             runs: RunTable::open(&data_dir.join("runs")).unwrap(),
+            shutdown: Shutdown::new(Duration::ZERO),
         });
         Runner::with_fault(world, self.tasks.clone(), Fault::default())
     }
@@ -309,6 +312,32 @@ async fn one_run_at_a_time_for_what_is_exclusive() {
     let problem = runner.start(&BOSS, start_of(&restore)).await.unwrap_err();
     assert_eq!(problem.code, Code::Busy.entry().code);
     assert_eq!(runner.list().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_restart_fails_the_run_at_once_and_the_verification_of_one_taken_up() {
+    let refusal = Refusal { at_unix_ms: 1, why: "exit status: 78".to_owned() };
+    let stage = stage().await;
+    let runner = stage.runner(Fault::default());
+    let plan = runner.plan(&BOSS, request("restart_service", &[])).await.unwrap();
+    let run = runner.start(&BOSS, start_of(&plan)).await.unwrap();
+    let mut events = runner.follow(&run.id).await.unwrap();
+    while let Some(event) = events.recv().await {
+        if matches!(event.kind, RunEventKind::Step { state: StepState::Running, .. }) {
+            // Until the step waits for it.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            stage.world.shutdown.refuse(refusal.clone());
+        }
+    }
+    let ended = stage.world.runs.get(&run.id).unwrap().summary();
+    assert!(ended.state != RunState::Done && ended.summary.contains("exit status: 78"), "{ended:?}");
+    let cut = stage.world.runs.begin(&plan, "uid 0".to_owned(), None, 1).unwrap();
+    let name = plan.steps[0].name.clone();
+    let kind = RunEventKind::Step { index: 0, name, state: StepState::Running, detail: String::new() };
+    stage.world.runs.add(&cut, 1, kind).unwrap();
+    stage.runner(Fault::default()).resume();
+    let seen = all(&stage.runner(Fault::default()), &cut.id).await;
+    assert_eq!(ending(&seen), RunState::Unverified, "{seen:?}");
 }
 
 #[tokio::test]

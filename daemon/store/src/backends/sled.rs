@@ -6,6 +6,7 @@ use super::{Backend, Batch, Op};
 use crate::StoreError;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Space that must stay free beside a batch, bytes: sled writes whole segments and rewrites old ones.
 const RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 /// How often and how long to wait for a lock that a closed database still holds: two seconds in all.
-const LOCK_TRIES: u32 = 40;
-const LOCK_WAIT: Duration = Duration::from_millis(50);
+const LOCK_TRIES: u32 = 400;
+const LOCK_WAIT: Duration = Duration::from_millis(5);
 /// Length from which a value may lie in a file of its own, bytes; below a quarter of sled's segments of 512 KiB.
 const BLOB_BYTES: usize = 64 * 1024;
 /// Between table and key; a table's name never holds it.
@@ -27,6 +28,7 @@ pub struct Sled {
     folder: PathBuf,
     /// `None` after a failed write, until it can be opened again.
     open: RwLock<Option<Open>>,
+    closed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -42,7 +44,11 @@ struct Open {
 /// A lock held by another process, a failing disk, a damaged file.
 pub fn open(folder: &Path) -> Result<Arc<dyn Backend>, StoreError> {
     let open = start(folder)?;
-    Ok(Arc::new(Sled { folder: folder.to_owned(), open: RwLock::new(Some(open)) }))
+    Ok(Arc::new(Sled {
+        folder: folder.to_owned(),
+        open: RwLock::new(Some(open)),
+        closed: AtomicBool::new(false),
+    }))
 }
 
 fn start(folder: &Path) -> Result<Open, StoreError> {
@@ -118,6 +124,9 @@ impl Sled {
             return Ok(());
         }
         let mut guard = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed);
+        }
         if guard.is_none() {
             *guard = Some(start(&self.folder)?);
         }
@@ -194,6 +203,11 @@ impl Backend for Sled {
             self.forget();
         }
         written
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.forget();
     }
 
     fn size_bytes(&self) -> u64 {
