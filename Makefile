@@ -5,8 +5,8 @@ export CARGO_TERM_COLOR ?= never
 run:            ## build and start the appliance with a demo API
 	@packaging/run.sh
 
-release:        ## target/release/gatehoused and gatehouse
-	cargo build --release --locked -p gatehouse-daemon -p gatehouse-tui
+release:        ## target/release/gatehoused, gatehouse and gatehouse-workspace
+	cargo build --release --locked -p gatehouse-daemon -p gatehouse-tui -p gatehouse-workspace
 
 bench: release  ## beside nginx and HAProxy, into target/bench/results.json; QUICK=1 is shorter
 	cargo build --release --locked -p gatehouse-tests --bin bench
@@ -33,5 +33,5 @@ test: setup     ## every check, cheapest first
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	@packaging/deny.sh
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps --quiet
-	cargo build --locked -p gatehouse-daemon -p gatehouse-tui
+	cargo build --locked -p gatehouse-daemon -p gatehouse-tui -p gatehouse-workspace
 	cargo nextest run --locked --workspace

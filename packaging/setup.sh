@@ -2,13 +2,20 @@
 # Installs what the tests need from Debian's packages and crates.io.
 set -euo pipefail
 missing=()
-for tool in git gcc make kill strace mount tmux; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+for tool in git gcc make kill strace mount tmux setpriv; do command -v "$tool" >/dev/null || missing+=("$tool"); done
 if [ "${#missing[@]}" -gt 0 ]; then
   if [ "$(id -u)" = 0 ]; then
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends git gcc libc6-dev make procps strace mount tmux
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends git gcc libc6-dev make procps strace mount tmux util-linux
   else
-    echo "missing: ${missing[*]}; as root: apt-get install git gcc libc6-dev make procps strace mount tmux" >&2
+    echo "missing: ${missing[*]}; as root: apt-get install git gcc libc6-dev make procps strace mount tmux util-linux" >&2
     exit 1
+  fi
+fi
+# For the suite's test of the container engine; Debian's package brings a daemon, which the suite starts by itself.
+if ! command -v dockerd >/dev/null; then
+  if [ "$(id -u)" != 0 ] || ! { apt-get update -qq && apt-get install -y -qq --no-install-recommends docker.io; }; then
+    echo "dockerd is missing and could not be installed; as root: apt-get install --no-install-recommends docker.io" >&2
+    echo "The suite's test of a real container engine WILL FAIL." >&2
   fi
 fi
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest

@@ -22,6 +22,7 @@ use gatehouse_corridor::snapshot::{self, TokenKey};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_data::{DataPlane, Mount, Workers};
+use gatehouse_engine::{Docker, Probe};
 use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
@@ -334,6 +335,7 @@ fn control_config(
         telemetry: Arc::clone(telemetry),
         history: History::default(),
         metrics: settings.metrics.clone(),
+        engine: settings.docker_host.as_deref().map(|host| Arc::new(Probe::new(Arc::new(Docker::at(host))))),
         clock,
     };
     Ok((config, made))

@@ -5,6 +5,7 @@ pub(crate) mod checked;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod gateway;
+mod guards;
 mod observing;
 pub(crate) mod secrets;
 pub(crate) mod signing;

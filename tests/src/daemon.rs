@@ -34,6 +34,12 @@ pub fn console() -> PathBuf {
     built("gatehouse")
 }
 
+/// Path of the workspace's server under test.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    built("gatehouse-workspace")
+}
+
 fn built(name: &str) -> PathBuf {
     let mut folder = std::env::current_exe().unwrap_or_default();
     // target/debug/deps/suite-… to target/debug
@@ -80,6 +86,7 @@ impl Daemon {
             .env("GATEHOUSE_RUNTIME_DIR", data.join("run"))
             .env("GATEHOUSE_LISTEN", format!("127.0.0.1:{port}"))
             .env("GATEHOUSE_LOGIN_RATE_DISABLED", "true")
+            .env("GATEHOUSE_DOCKER_HOST", "none")
             .env("GATEHOUSE_ARGON2_MEMORY_KIB", "8192")
             .env("GATEHOUSE_ARGON2_ITERATIONS", "1")
             .env("BOOTSTRAP_ADMIN_PASSWORD", PASSWORD)

@@ -9,9 +9,11 @@
 
 mod advisories;
 mod audit;
+mod caching;
 mod cli;
 mod console;
 mod disk;
+mod engine;
 mod faults;
 mod gateway;
 mod identity;
@@ -39,3 +41,4 @@ mod tidy;
 mod upstreams;
 mod websocket;
 mod wire;
+mod workspace;

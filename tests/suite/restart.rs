@@ -12,7 +12,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Clients that ask without a pause, and how often the daemon is restarted meanwhile.
@@ -115,22 +115,27 @@ impl Drop for Over<'_> {
 /// Asks without a pause until the daemon was restarted some times; ids asked for, connections opened for them.
 fn storm(daemon: &Daemon, token: &str, mut restart: impl FnMut()) -> (BTreeSet<String>, usize) {
     let (over, mut ids, mut opened) = (AtomicBool::new(false), BTreeSet::new(), 0);
+    let answered = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         let _end = Over(&over);
         let ask = |client: usize| {
-            let over = &over;
+            let (over, answered) = (&over, &answered);
             scope.spawn(move || {
                 let (mut connection, mut ids) = (Client::new(daemon, token), Vec::new());
                 while !over.load(Ordering::Relaxed) {
                     let id = format!("c{client}-{}", ids.len());
                     assert_eq!(connection.get("/api/rest/shop/v1/echo", &id), "200", "{id}");
                     ids.push(id);
+                    answered.fetch_add(1, Ordering::Relaxed);
                 }
                 (ids, connection.opened)
             })
         };
         let clients: Vec<_> = (0..CLIENTS).map(ask).collect();
         for _ in 0..RESTARTS {
+            let wanted = answered.load(Ordering::Relaxed) + CLIENTS * 10;
+            let blows = || if answered.load(Ordering::Relaxed) < wanted { Err(wanted) } else { Ok(()) };
+            eventually("the storm to blow", blows).unwrap();
             let before = boot(daemon).unwrap();
             restart();
             let again = || boot(daemon).and_then(|boot| if boot == before { Err(boot) } else { Ok(()) });
@@ -143,7 +148,7 @@ fn storm(daemon: &Daemon, token: &str, mut restart: impl FnMut()) -> (BTreeSet<S
             opened += connections;
         }
     });
-    assert!(ids.len() > CLIENTS * RESTARTS, "{}", ids.len());
+    assert!(ids.len() > CLIENTS * RESTARTS * 10, "{}", ids.len());
     (ids, opened)
 }
 

@@ -9,6 +9,7 @@ use gatehouse_corridor::reload::Reloader;
 use gatehouse_corridor::shutdown::Shutdown;
 use gatehouse_corridor::snapshot::{GatewayLimits, Snapshot, TokenKey};
 use gatehouse_corridor::telemetry::Telemetry;
+use gatehouse_engine::Probe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -153,6 +154,8 @@ pub struct ControlConfig {
     pub history: History,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
+    /// The container engine; `None` if the settings name none.
+    pub engine: Option<Arc<Probe>>,
     /// Time.
     pub clock: Clock,
 }
@@ -198,6 +201,7 @@ pub(crate) mod tests {
             telemetry: Telemetry::new(1),
             history: History::default(),
             metrics: MetricsAccess::default(),
+            engine: None,
             clock: Clock::manual(1_700_000_000_000),
         }
     }

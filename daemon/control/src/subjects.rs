@@ -9,6 +9,7 @@ pub(crate) mod configuration;
 pub(crate) mod cors;
 pub(crate) mod credits;
 pub(crate) mod dumps;
+pub(crate) mod engine;
 pub(crate) mod entities;
 pub(crate) mod imports;
 pub(crate) mod leaving;

@@ -54,6 +54,26 @@ pub struct Comparison {
     pub revision: Revision,
 }
 
+/// Whether a container engine is at hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineState {
+    /// The settings name none.
+    Off,
+    /// It answered.
+    Reachable {
+        /// Name and release, such as `Docker 20.10.24`.
+        name: String,
+        /// The newest API version it speaks.
+        api: String,
+        /// How long the answer took, microseconds.
+        latency_us: u64,
+    },
+    /// There is no socket: an engine is not installed, or does not run. In words for operators.
+    Absent(String),
+    /// Something is there and does not answer as an engine, or not to us. In words for operators.
+    Unavailable(String),
+}
+
 /// All that ops may ask of control. Each change carries its proof and its actor.
 #[derive(Debug)]
 pub enum Command {
@@ -81,6 +101,8 @@ pub enum Command {
     Restore(CanDestroy, Actor, String, Reply<Revision>),
     /// Leaves an audit record; answers when it is on the disk.
     Audit(CanRead, AuditEntry, Reply<Revision>),
+    /// The container engine, as seen within the last seconds.
+    Engine(CanRead, Reply<EngineState>),
     /// Drains and starts the daemon anew; answers before it ends.
     Restart(CanDestroy, Actor, Reply<()>),
 }

@@ -63,4 +63,6 @@ pub(crate) enum Failure {
     Connect,
     Upstream,
     Timeout,
+    /// The client wants a kept answer only, and there is none.
+    NotKept,
 }

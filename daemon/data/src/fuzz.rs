@@ -5,9 +5,15 @@ use crate::client::head::{Body, Head};
 use crate::http1::Framing;
 use crate::http1::body::{Decoder, Step};
 use crate::http1::fields::Name;
+use crate::policies::compress::{self, Compress};
+use crate::policies::forwarded::Proxies;
+use crate::policies::proxy_protocol::{self, Parsed};
+use crate::policies::trace::Trace;
 use crate::stages::route::ambiguous;
 use crate::upstream::head::Head as AnswerHead;
 use bytes::BytesMut;
+use gatehouse_corridor::snapshot::GatewayLimits;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A request's head: what is taken is whole, short of nothing, and says the same when it is written again.
 pub fn request_head(bytes: &[u8]) {
@@ -128,6 +134,59 @@ pub fn route_path(bytes: &[u8]) {
     assert!(!decoded.contains(&0) && !decoded.contains(&b'\\'), "{path}");
 }
 
+/// A PROXY head: what is taken is whole, short of nothing, and the same whatever follows.
+pub fn proxy_head(bytes: &[u8]) {
+    match proxy_protocol::parse(bytes) {
+        Ok(Parsed::Head(used, named)) => {
+            assert!(used > 0 && used <= bytes.len() && used <= proxy_protocol::MOST_BYTES);
+            let part = |length: usize| proxy_protocol::parse(bytes.get(..length).unwrap_or_default());
+            assert_eq!(part(used), Ok(Parsed::Head(used, named)));
+            for cut in [0, used / 2, used - 1] {
+                assert_eq!(part(cut), Ok(Parsed::More), "a part of a head is none");
+            }
+        }
+        Ok(Parsed::More) => assert!(bytes.len() < proxy_protocol::MOST_BYTES),
+        Err(_) => {}
+    }
+}
+
+/// Values of a request's fields, one a line: as a trace (`traceparent`, then `tracestate`), as hops of proxies, as
+/// `Accept-Encoding`.
+pub fn request_fields(bytes: &[u8]) {
+    let lines = || bytes.split(|byte| *byte == b'\n');
+    let trace = Trace::next(lines().take(1), lines().skip(1), (7, 9), false);
+    let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    assert!(
+        trace.id().len() == 32
+            && trace.id().bytes().all(digit)
+            && trace.id().bytes().any(|byte| byte != b'0')
+    );
+    for (name, value) in trace.fields() {
+        assert!(name != "traceparent" || value.len() == 55 && value.get(36..52) == Some(b"0000000000000009"));
+        assert!(value.len() <= 1_024);
+    }
+    let proxies = Proxies::default();
+    let near = Proxies::compile(&[]).unwrap_or_default();
+    let (far, home) = (IpAddr::from([203, 0, 113, 1]), IpAddr::from(Ipv4Addr::LOCALHOST));
+    assert_eq!(proxies.client(true, home, |_| lines()), home, "it is not trusted");
+    assert_eq!((near.client(true, far, |_| lines()), near.client(false, home, |_| lines())), (far, home));
+    for field in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+        let values = |name| if name == field { bytes } else { b"" }.split(|byte| *byte == b'\n');
+        let _anybody = near.client(true, home, values);
+    }
+    let Ok(Some(compress)) = Compress::compile(&GatewayLimits::default().compression, Some(true)) else {
+        return;
+    };
+    let texts = || lines().filter_map(|line| std::str::from_utf8(line).ok());
+    let fields = [("content-type", b"text/plain".as_slice())].into_iter();
+    let verdict =
+        compress.decide(texts(), compress::Answer { status: 200, head: false, length: None, fields });
+    if let Some(coding) = verdict.coding {
+        let all = texts().collect::<String>().to_ascii_lowercase();
+        assert!(verdict.varies && (all.contains(coding.name()) || all.contains('*')), "{all}");
+    }
+}
+
 /// Percent-decoded once, as lax programs do it.
 fn decoded(text: &[u8]) -> Vec<u8> {
     let (mut found, mut rest) = (Vec::new(), text);
@@ -155,11 +214,13 @@ mod tests {
     #[test]
     fn never_panics_on_the_corpus() {
         let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus");
-        let targets: [(&str, Target); 4] = [
+        let targets: [(&str, Target); 6] = [
             ("request_head", super::request_head),
             ("answer_head", super::answer_head),
             ("body", super::body),
             ("route_path", super::route_path),
+            ("proxy_head", super::proxy_head),
+            ("request_fields", super::request_fields),
         ];
         for (name, target) in targets {
             let files: Vec<_> = std::fs::read_dir(format!("{corpus}/{name}")).unwrap().collect();

@@ -2,6 +2,8 @@
 
 use crate::client::stream::{Pace, READ_BYTES};
 use crate::deadlines::Deadlines;
+use crate::policies::cache::Invalidations;
+use crate::policies::cache::shelf::Shelf;
 use crate::pool::Pool;
 use crate::prepare::Prepared;
 use crate::prepare::who::Who;
@@ -81,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) limits: ClientLimits,
     pub(crate) bell: Arc<CreditBell>,
     pub(crate) resolution: Arc<ArcSwap<Resolution>>,
+    /// Which kept answers became void.
+    pub(crate) invalidations: Arc<Invalidations>,
     /// Told of each snapshot that is served.
     pub(crate) loaded: watch::Receiver<()>,
     /// How many there are.
@@ -108,6 +112,7 @@ pub(crate) struct Lane {
     draining: Arc<AtomicBool>,
     moving: Cell<bool>,
     prepared: Arc<ArcSwap<Prepared>>,
+    shelf: Rc<Shelf>,
     cached: RefCell<Rc<Held>>,
     /// A quick hash: a client chooses what is looked up here and in the prepared tables, but not what lies there.
     verified: RefCell<FxHashMap<Mark, (String, Verified)>>,
@@ -137,6 +142,7 @@ impl Lane {
             bell,
             draining,
             moving: Cell::new(false),
+            shelf: Rc::new(Shelf::new(shared.invalidations)),
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
             prepared,
             verified: RefCell::default(),
@@ -167,6 +173,13 @@ impl Lane {
     /// This worker's part of a bound over all of them, at least one.
     pub(crate) fn share(&self, bound: usize) -> usize {
         bound.div_ceil(self.workers).max(1)
+    }
+
+    /// The kept answers, in as much room as this snapshot gives, and emptied if it says so.
+    pub(crate) fn shelf(&self, prepared: &Prepared) -> &Rc<Shelf> {
+        let workers = u64::try_from(self.workers).unwrap_or(u64::MAX);
+        self.shelf.at(prepared.limits.cache_bytes / workers, prepared.counters);
+        &self.shelf
     }
 
     /// Writes the `Date` field (RFC 9110 6.6.1), made once a second.

@@ -145,6 +145,7 @@ impl DataPlane {
             limits,
             bell: Arc::clone(&self.subscriber.bell),
             resolution: Arc::clone(&self.resolution),
+            invalidations: Arc::default(),
             loaded: self.loaded.subscribe(),
             workers,
         };

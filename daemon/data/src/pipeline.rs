@@ -12,7 +12,7 @@ use crate::rescue::{Told, rescue};
 use crate::stages::admit::{admit, in_flight};
 use crate::stages::authenticate::authenticate;
 use crate::stages::authorize::authorize;
-use crate::stages::forward::forward;
+use crate::stages::cached::cached;
 use crate::stages::identify::identify;
 use crate::stages::record::Record;
 use crate::stages::reply::{across, guard, preflight, reply};
@@ -84,6 +84,6 @@ async fn column<'a>(
     let call = authenticate(call)?; // tokens are hashed fast or cached; argon2 never runs here
     let call = authorize(call, client, record).await?; // some wait for their turn
     let shaped = shape(&call, client, record).await?; // bodies are collected only for those who must see them whole
-    let answered = forward(shaped, &call, client, record).await?;
-    reply(answered, &call, client, record).await
+    let given = cached(shaped, &call, client, record).await?; // forward, unless what was kept answers
+    reply(given, &call, client, record).await
 }

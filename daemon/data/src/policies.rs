@@ -23,7 +23,6 @@
 pub(crate) mod addresses;
 pub(crate) mod anonymous;
 pub(crate) mod bandwidth;
-#[cfg_attr(not(test), expect(dead_code, reason = "wired by the pipeline"))]
 pub(crate) mod cache;
 pub(crate) mod compress;
 pub(crate) mod connections;

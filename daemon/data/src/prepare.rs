@@ -1,6 +1,7 @@
 //! Snapshot to [`Prepared`]: all parsing, compiling and allocating that requests would else repeat. What a change left
 //! as it was is taken over as it is, with its counters.
 
+mod check;
 pub(crate) mod route;
 pub(crate) mod server;
 pub(crate) mod who;
@@ -12,7 +13,6 @@ use crate::policies::rules::Rules;
 use crate::policies::shed::Shares;
 use crate::upstream::peer::Peers;
 use gatehouse_common::ids::Revision;
-use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::snapshot::api::Balance;
 use gatehouse_corridor::snapshot::{Api, Routing, Snapshot};
 use gatehouse_corridor::telemetry::Telemetry;
@@ -26,6 +26,8 @@ use server::Targets;
 use std::collections::HashMap;
 use std::sync::Arc;
 use who::Who;
+
+pub(crate) use check::check;
 
 /// A table that shares what did not change with the one before. A quick hash: a client chooses what is looked up here,
 /// but not what lies here.
@@ -41,6 +43,8 @@ pub(crate) struct Prepared {
     /// The same routes by host name.
     pub(crate) hosts: Table<Route>,
     pub(crate) routings: Table<Targets>,
+    /// The last revision that changed a routing.
+    pub(crate) routed: Revision,
     pub(crate) consumers: Table<Who>,
     pub(crate) token_keys: Arc<HashMap<String, DecodingKey>>,
     pub(crate) platform: Arc<Addresses>,
@@ -63,51 +67,6 @@ impl std::ops::Deref for Prepared {
     fn deref(&self) -> &Snapshot {
         &self.snapshot
     }
-}
-
-/// All problems of what `before` does not share, each naming its API and field.
-pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let peers = Peers::default();
-    let mut found =
-        |field: &str, detail: String| problems.push(Problem::new(Code::BadInput, detail).at(field));
-    for (key, api) in changed(&before.apis, &snapshot.apis) {
-        if *key != api.path() {
-            found("api_name", format!("{}: it lies under the key {key:?}", api.path()));
-        }
-        if let Err(wrong) = Route::compile(api, &snapshot.limits, Arc::default(), &peers) {
-            found(wrong.field, format!("{key}: {}", wrong.detail));
-        }
-    }
-    for (name, consumer) in changed(&before.consumers, &snapshot.consumers) {
-        if let Err(detail) = Who::compile(consumer, None) {
-            found("tier", format!("{name}: {detail}"));
-        }
-    }
-    for (key, routing) in changed(&before.routings, &snapshot.routings) {
-        if let Err(detail) = compile_routing(routing, &peers) {
-            found("routing_servers", format!("{key}: {detail}"));
-        }
-    }
-    for api in changed(&before.apis, &snapshot.apis).map(|(_, api)| api) {
-        if let Err(detail) = Shares::compile(snapshot.limits.in_flight, [api.priority]) {
-            found("api_priority", format!("{}: {detail}", api.path()));
-        }
-    }
-    if !Arc::ptr_eq(&before.security, &snapshot.security) {
-        if let Err(detail) = Addresses::platform(&snapshot.security) {
-            found("ip_whitelist", detail);
-        }
-        if let Err(detail) = Proxies::compile(&snapshot.security.trusted_proxies) {
-            found("xff_trusted_proxies", detail);
-        }
-    }
-    if !Arc::ptr_eq(&before.rules, &snapshot.rules)
-        && let Err(detail) = Rules::compile(&snapshot.rules, None)
-    {
-        found("rate_limit_rule", detail);
-    }
-    problems
 }
 
 type Rows<V> = imbl::OrdMap<String, Arc<V>>;
@@ -138,6 +97,7 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
         routes: before.routes.clone(),
         hosts: before.hosts.clone(),
         routings: before.routings.clone(),
+        routed: before.routed,
         consumers: before.consumers.clone(),
         token_keys: Arc::clone(&before.token_keys),
         platform: Arc::clone(&before.platform),
@@ -215,7 +175,8 @@ impl Prepared {
         let name = api.path();
         let stats = telemetry.route_stats(&api.id, &name);
         match Route::compile(api, &snapshot.limits, stats, &self.peers) {
-            Ok(route) => {
+            Ok(mut route) => {
+                route.version = snapshot.revision.0;
                 if let Some(before) = before {
                     route.follow(before);
                 }
@@ -270,6 +231,7 @@ impl Prepared {
 
     fn routings_of(&mut self, old: &Snapshot, snapshot: &Snapshot) {
         for item in old.routings.diff(&snapshot.routings) {
+            self.routed = snapshot.revision;
             match item {
                 DiffItem::Remove(key, _) => drop(self.routings.remove(key.as_str())),
                 DiffItem::Add(key, routing) | DiffItem::Update { new: (key, routing), .. } => {

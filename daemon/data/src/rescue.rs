@@ -62,6 +62,7 @@ pub(crate) const fn row(failure: Failure) -> (u16, &'static str, &'static str) {
         Failure::Crowded => (503, "GTW999", "The upstream has as many connections as are allowed"),
         Failure::Connect => (502, "GTW006", "The upstream could not be reached"),
         Failure::Upstream => (502, "GTW006", "The upstream broke off its answer"),
+        Failure::NotKept => (504, "GTW010", "No kept answer suits the request"),
         Failure::Timeout => (504, "GTW010", "The upstream did not answer in time"),
         Failure::ClientBody => (400, "REQ001", "The chunks of the request body are broken"),
     }

@@ -3,6 +3,7 @@
 pub(crate) mod admit;
 pub(crate) mod authenticate;
 pub(crate) mod authorize;
+pub(crate) mod cached;
 pub(crate) mod exchange;
 pub(crate) mod forward;
 pub(crate) mod identify;

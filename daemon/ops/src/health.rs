@@ -11,6 +11,7 @@ use std::pin::Pin;
 mod audit;
 mod backups;
 mod disk;
+mod engine;
 mod records;
 mod restart;
 mod store;
@@ -39,6 +40,7 @@ pub(crate) const LIST: &[Check] = &[
     Check { name: "audit", look: |sight| Box::pin(audit::look(sight)) },
     Check { name: "backups", look: |sight| Box::pin(backups::look(sight)) },
     Check { name: "upstreams", look: |sight| Box::pin(upstreams::look(sight)) },
+    Check { name: "engine", look: |sight| Box::pin(engine::look(sight)) },
     Check { name: "records", look: |sight| Box::pin(records::look(sight)) },
     Check { name: "restart", look: |sight| Box::pin(restart::look(sight)) },
 ];

@@ -1,6 +1,7 @@
 //! Merged text to typed settings; every problem at once, each naming its setting.
 
-use super::secrets::{self, KEY_CHARS, PASSWORD_CHARS};
+use super::guards;
+use super::secrets;
 use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
@@ -33,6 +34,7 @@ pub(crate) const AT_START: &[&str] = &[
     "argon2_lanes",
     "hash_threads",
     "drain_secs",
+    "handover_drain_secs",
     "store_backend",
 ];
 
@@ -88,6 +90,7 @@ pub(crate) struct Settings {
     pub(crate) handover_drain: Duration,
     pub(crate) clients: ClientLimits,
     pub(crate) gateway: GatewayLimits,
+    pub(crate) docker_host: Option<String>,
     pub(crate) store_backend: String,
     pub(crate) file: Option<PathBuf>,
     /// All of them as they are shown.
@@ -202,6 +205,31 @@ impl Reader<'_> {
         text
     }
 
+    fn signing_keys(&mut self) -> Vec<SigningKey> {
+        let Some(text) = self.optional("signing_keys") else { return Vec::new() };
+        super::signing::keys(&text).unwrap_or_else(|why| {
+            self.problem("signing_keys", why);
+            Vec::new()
+        })
+    }
+
+    fn engine(&mut self) -> Option<String> {
+        let host = self.optional("docker_host").filter(|host| host.trim() != "none")?;
+        if let Err(why) = gatehouse_engine::Docker::check(&host) {
+            self.problem("docker_host", why);
+        }
+        Some(host)
+    }
+
+    /// Memory in KiB, passes and lanes of one password hash.
+    fn argon2(&mut self) -> (u32, u32, u32) {
+        (
+            self.number("argon2_memory_kib", 8_192, 1_048_576),
+            self.number("argon2_iterations", 1, 64),
+            self.number("argon2_lanes", 1, 16),
+        )
+    }
+
     fn key(&mut self, name: &str) -> Option<Secret<String>> {
         let text = self.optional(name)?;
         if let Some(why) = secrets::weakness(&text) {
@@ -219,9 +247,10 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
     let mut r = Reader { merged, problems: Vec::new() };
     let data_dir = PathBuf::from(r.text("data_dir"));
     let log_dir = r.optional("log_dir").map_or_else(|| data_dir.join("logs"), PathBuf::from);
+    let listen = r.listen();
     let tls_in_front = r.flag("tls_in_front");
     let settings = Settings {
-        listen: r.listen(),
+        listen,
         runtime_dir: PathBuf::from(r.text("runtime_dir")),
         host_name: r.optional("host_name"),
         operators_group: r.text("operators_group"),
@@ -244,11 +273,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         encryption_key: r.key("encryption_key"),
         access_token_secs: r.number("access_token_secs", 30, 31_536_000),
         refresh_token_secs: r.number("refresh_token_secs", 60, 31_536_000),
-        argon2: (
-            r.number("argon2_memory_kib", 8_192, 1_048_576),
-            r.number("argon2_iterations", 1, 64),
-            r.number("argon2_lanes", 1, 16),
-        ),
+        argon2: r.argon2(),
         hash_threads: r.number("hash_threads", 1, 64),
         login_limit: (
             r.number("login_rate_limit", 1, 1_000_000),
@@ -278,66 +303,15 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         handover_drain: r.seconds("handover_drain_secs"),
         clients: r.clients(),
         gateway: r.gateway(),
+        docker_host: r.engine(),
         store_backend: r.one_of("store_backend", &["sled", "memory"]),
         data_dir,
         file,
         effective: super::effective(merged),
     };
-    identity(&mut r, &settings);
-    guards(&mut r, tls_in_front);
+    guards::identity(&mut r, &settings);
+    guards::production(&mut r, tls_in_front);
     if r.problems.is_empty() { Ok(settings) } else { Err(r.problems) }
-}
-
-fn identity(r: &mut Reader<'_>, settings: &Settings) {
-    let length = settings.admin_username.chars().count();
-    if !(3..=50).contains(&length) {
-        r.problem("admin_username", "expected 3 to 50 characters");
-    }
-    if !settings.admin_email.contains('@') {
-        r.problem("admin_email", "expected an e-mail address");
-    }
-    let short = |password: &Secret<String>| password.expose().chars().count() < PASSWORD_CHARS;
-    if settings.admin_password.as_ref().is_some_and(short) {
-        r.problem("admin_password", format!("expected at least {PASSWORD_CHARS} characters"));
-    }
-    let keys = [
-        ("signing_key", &settings.signing_key),
-        ("signing_key_previous", &settings.signing_key_previous),
-        ("encryption_key", &settings.encryption_key),
-        ("admin_password", &settings.admin_password),
-    ];
-    for (index, (name, key)) in keys.iter().enumerate() {
-        for (other, earlier) in keys.iter().take(index) {
-            let equal = key.as_ref().zip(earlier.as_ref()).is_some_and(|(a, b)| a.expose() == b.expose());
-            if equal {
-                r.problem(
-                    name,
-                    format!("equals {other}; expected a value of its own ({KEY_CHARS} characters or more)"),
-                );
-            }
-        }
-    }
-}
-
-fn guards(r: &mut Reader<'_>, tls_in_front: bool) {
-    let bypass = r.optional("localhost_bypass").is_some_and(|_| r.flag("localhost_bypass"));
-    let credentials = r.flag("allow_credentials");
-    // `Production` and `prod` are meant so; what the shell keeps under this name is not.
-    if !r.text("env").trim().to_lowercase().starts_with("prod") {
-        return;
-    }
-    if !tls_in_front {
-        r.problem("tls_in_front", "production needs TLS: put a TLS proxy in front and declare it with true");
-    }
-    if credentials && r.text("allowed_origins").split(',').any(|origin| origin.trim() == "*") {
-        r.problem(
-            "allowed_origins",
-            "production refuses * together with allow_credentials; list the origins",
-        );
-    }
-    if bypass {
-        r.problem("localhost_bypass", "production refuses it; expected false");
-    }
 }
 
 #[cfg(test)]
@@ -357,6 +331,19 @@ mod tests {
     }
 
     #[test]
+    fn an_engine_can_be_declined() {
+        for (given, expected) in [
+            ("", Some("unix:///var/run/docker.sock")),
+            ("none", None),
+            ("tcp://docker-socket-proxy:2375", Some("tcp://docker-socket-proxy:2375")),
+        ] {
+            let environment = [("DOCKER_HOST".to_owned(), given.to_owned())].into();
+            let (merged, file) = merge(&Inputs { environment, ..Inputs::default() }).ok().unwrap();
+            assert_eq!(check(&merged, file).ok().unwrap().docker_host.as_deref(), expected, "{given}");
+        }
+    }
+
+    #[test]
     fn each_problem_names_its_setting_and_no_secret() {
         let long = "0123456789abcdefghijklmnopqrstuvwxyz";
         for (environment, name) in [
@@ -369,6 +356,7 @@ mod tests {
             (vec![("GATEHOUSE_REDACT_FIELDS", &*"x".repeat(99))], "redact_fields"),
             (vec![("PROMETHEUS_TOKEN", "tooshort1")], "prometheus_token"),
             (vec![("PROMETHEUS_IP_ALLOWLIST", "10.0.0.0/8, nowhere")], "prometheus_allowlist"),
+            (vec![("DOCKER_HOST", "docker.sock")], "docker_host"),
             (vec![("ENV", "production")], "tls_in_front"),
             (vec![("ENV", "Prod")], "tls_in_front"),
             (

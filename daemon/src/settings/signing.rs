@@ -1,6 +1,5 @@
 //! A list of signing keys, as Doorman's `JWT_KEYS` gives them (spec/doorman.md 2.4).
 
-use super::checked::Reader;
 use super::secrets::weakness;
 use gatehouse_common::secret::Secret;
 use serde::Deserialize;
@@ -18,16 +17,6 @@ pub(crate) struct SigningKey {
 
 fn symmetric() -> String {
     "HS256".to_owned()
-}
-
-impl Reader<'_> {
-    pub(super) fn signing_keys(&mut self) -> Vec<SigningKey> {
-        let Some(text) = self.optional("signing_keys") else { return Vec::new() };
-        keys(&text).unwrap_or_else(|why| {
-            self.problem("signing_keys", why);
-            Vec::new()
-        })
-    }
 }
 
 /// Reads the list; the one that signs comes first.

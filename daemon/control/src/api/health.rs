@@ -3,6 +3,7 @@
 use super::Outcome;
 use crate::envelope::Reply;
 use crate::session::caller;
+use crate::subjects::engine;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::cookie::time::OffsetDateTime;
@@ -10,6 +11,7 @@ use actix_web::cookie::time::format_description::well_known::Rfc3339;
 use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_common::units;
+use gatehouse_corridor::command::EngineState;
 use gatehouse_store::tables::REVISION_KEY;
 use serde::Serialize;
 use serde_json::json;
@@ -100,7 +102,7 @@ struct Component {
     #[serde(skip_serializing_if = "Option::is_none")]
     response_time_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'static str>,
+    version: Option<String>,
 }
 
 #[derive(Serialize, Clone)]
@@ -133,8 +135,20 @@ struct Health {
     data: Part,
 }
 
-/// The union of the shapes that older clients and scripts read. No container engine is spoken to by this version,
-/// and that is what it says.
+/// The container engine as one component: healthy where one answers, unavailable where none does.
+fn docker(state: &EngineState) -> Component {
+    let healthy = matches!(state, EngineState::Reachable { .. });
+    let (response_time_ms, version) = match state {
+        EngineState::Reachable { name, latency_us, .. } => {
+            (Some(*latency_us as f64 / 1e3), name.rsplit(' ').next().map(str::to_owned))
+        }
+        _ => (None, None),
+    };
+    let status = if healthy { "healthy" } else { "unavailable" };
+    Component { status, healthy, response_time_ms, version }
+}
+
+/// The union of the shapes that older clients and scripts read.
 async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outcome {
     let begun = std::time::Instant::now();
     let read = control.store.get("meta", REVISION_KEY).is_ok();
@@ -145,9 +159,13 @@ async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outco
         response_time_ms: Some((took * 1e3).round() / 1e3),
         version: None,
     };
-    let docker = Component { status: "unavailable", healthy: false, response_time_ms: None, version: None };
+    let docker = docker(&engine::state(&control.config()).await);
+    let (status, code) = match (read, docker.healthy) {
+        (true, true) => ("healthy", 200),
+        (true, false) => ("degraded", 200),
+        (false, _) => ("unhealthy", 503),
+    };
     let components = Components { database, docker };
-    let (status, code) = if read { ("degraded", 200) } else { ("unhealthy", 503) };
     let (timestamp, workspaces) = (timestamp(control.clock.unix_ms()), Workspaces::default());
     let data = Part {
         status,

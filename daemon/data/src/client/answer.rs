@@ -2,6 +2,7 @@
 
 use super::coded::Coded;
 use super::head::Head;
+use super::recorded::Recorded;
 use super::stream::{Client, Paced};
 use crate::lane::Lane;
 use crate::prepare::server::Busy;
@@ -35,6 +36,8 @@ pub(crate) enum Content {
     Whole(Bytes),
     /// From the upstream.
     Streamed(Box<Streamed>),
+    /// From the upstream, and into the cache on its way.
+    Recorded(Box<Recorded>),
     /// Compressed on its way.
     Coded(Box<Coded>),
     /// From the appliance's own surface.
@@ -54,6 +57,7 @@ impl Content {
             Self::None | Self::Tunnel(_) => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes.len()))),
             Self::Streamed(streamed) => streamed.poll(client, context),
+            Self::Recorded(recorded) => recorded.poll(client, context),
             Self::Coded(coded) => coded.poll(client, context),
             Self::Own(own) => own.poll(context),
         }
@@ -64,6 +68,7 @@ impl Content {
             Self::None | Self::Tunnel(_) => &[],
             Self::Whole(bytes) => bytes.get(..count).unwrap_or_default(),
             Self::Streamed(streamed) => streamed.piece(count),
+            Self::Recorded(recorded) => recorded.piece(count),
             Self::Coded(coded) => coded.piece(count),
             Self::Own(own) => own.piece(count),
         }
@@ -74,6 +79,7 @@ impl Content {
             Self::None | Self::Tunnel(_) => {}
             Self::Whole(bytes) => bytes::Buf::advance(bytes, count),
             Self::Streamed(streamed) => streamed.took(count),
+            Self::Recorded(recorded) => recorded.took(count),
             Self::Coded(coded) => coded.took(count),
             Self::Own(own) => own.took(count),
         }

@@ -4,6 +4,7 @@
 mod conditional;
 mod control;
 pub(crate) mod invalidation;
+pub(crate) mod shelf;
 pub(crate) mod stored;
 
 pub(crate) use invalidation::Invalidations;
@@ -217,7 +218,7 @@ impl Cache {
     /// Keeps an answer whose body came as a whole; one that was cut off is dropped instead.
     pub(crate) fn keep(&mut self, recording: Recording) {
         let Recording { key, head, times, stamp, body, .. } = recording;
-        self.insert(key, Arc::new(head.with(Bytes::from(body), times, stamp)));
+        self.insert(key, Arc::new(head.with(Bytes::from(body.into_boxed_slice()), times, stamp)));
     }
 
     fn insert(&mut self, key: Key, stored: Arc<Stored>) {

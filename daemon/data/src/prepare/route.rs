@@ -40,6 +40,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct Route {
     /// `name/version`.
     pub(crate) name: String,
+    /// The revision it was compiled at: another for each version of the API.
+    pub(crate) version: u64,
     pub(crate) api: Arc<Api>,
     pub(crate) access: Access,
     pub(crate) targets: Targets,
@@ -130,6 +132,7 @@ impl Route {
             gate: Arc::default(),
             external: api.issuer.as_ref().map(External::compile).transpose().map_err(at("api_issuer"))?,
             stats,
+            version: 0,
             name,
             api: Arc::clone(api),
         })

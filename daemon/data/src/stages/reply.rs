@@ -4,14 +4,17 @@
 use crate::call::{Allowed, Call, Placed};
 use crate::client::answer::{Answer, Content, Cut};
 use crate::client::coded::Coded;
+use crate::client::recorded::Recorded;
 use crate::client::stream::Client;
 use crate::failure::Failure;
 use crate::http1::fields::Name;
+use crate::policies::cache::shelf::Keeper;
 use crate::policies::compress::encoder::Encoder;
 use crate::policies::compress::{self, Verdict};
 use crate::policies::cors::{self, Preflight};
 use crate::policies::transform::{Transform, is_json};
 use crate::prepare::route::Route;
+use crate::stages::cached::{Given, Origin};
 use crate::stages::forward::Answered;
 use crate::stages::record::Record;
 use crate::stages::shape::changed;
@@ -26,24 +29,36 @@ const CHANGED_BYTES: usize = 8 << 20;
 const NO_SUCH_PLACE: &str = r#"{"error_code":"GTW005","error_message":"Endpoint does not exist in backend"}"#;
 
 pub(crate) async fn reply<'a>(
-    answered: Answered,
+    given: Given,
     call: &Call<'a, Allowed<'a>>,
     client: &mut Client,
     record: &mut Record<'a>,
 ) -> Result<Answer, Failure> {
     let route = call.stage.0.routed.route;
     let to_head = call.head.method() == "HEAD";
-    let head = &answered.connection.head;
-    if head.status == 101 {
-        return Ok(switched(answered, call));
-    }
+    let Given { origin, state, keeper } = given;
+    let origin = match origin {
+        Origin::Upstream(answered) if answered.connection.head.status == 101 => {
+            return Ok(switched(answered, call));
+        }
+        origin => origin,
+    };
+    let head = origin.head();
     let transform = route.response.as_ref();
     let status = transform.map_or(head.status, |transform| transform.status(head.status));
     let mut answer = Answer::new(status, call.lane);
     let verdict = compression(head, call, route);
     pass(head, route, verdict, &mut answer);
     // Into memory: this cannot fail.
-    write!(answer.head, "x-backend-time: {}\r\n", answered.upstream_time.as_millis()).ok();
+    match &origin {
+        Origin::Upstream(answered) => {
+            write!(answer.head, "x-backend-time: {}\r\n", answered.upstream_time.as_millis()).ok()
+        }
+        Origin::Kept(kept) => write!(answer.head, "age: {}\r\n", kept.age_secs).ok(),
+    };
+    if let Some(state) = state {
+        answer.field(b"x-cache", state.as_bytes());
+    }
     guard(&mut answer);
     let framing = head.framing(to_head);
     let none = framing == crate::http1::Framing::None || framing == crate::http1::Framing::Length(0);
@@ -51,16 +66,19 @@ pub(crate) async fn reply<'a>(
     let change = transform.filter(|transform| transform.changes_body() && !none && is_plain_json(head));
     let lost = head.status == 404 && none && !to_head;
     let idle = call.prepared.limits.idle_connections;
-    let streamed = Streamed::begin(answered, to_head, call.lane, idle);
+    let content = match origin {
+        Origin::Upstream(answered) => recorded(Streamed::begin(answered, to_head, call.lane, idle), keeper),
+        Origin::Kept(kept) => (!none).then_some(Content::Whole(kept.body)),
+    };
     if lost {
         record.access.failure = "GTW005";
         return Ok(answer.with("application/json", NO_SUCH_PLACE));
     }
-    let Some(streamed) = streamed else { return Ok(answer) };
+    let Some(content) = content else { return Ok(answer) };
     if let Some(transform) = change {
-        return whole(answer, streamed, transform, client).await;
+        return whole(answer, content, transform, client).await;
     }
-    answer.content = Content::Streamed(Box::new(streamed));
+    answer.content = content;
     if let Some(coding) = verdict.coding {
         let level = route.compress.map_or(1, |compress| compress.level());
         let encoder = Encoder::new(coding, level).map_err(|_| Failure::Overloaded)?;
@@ -68,6 +86,18 @@ pub(crate) async fn reply<'a>(
         answer.content = Content::Coded(Box::new(Coded::new(answer.content, encoder)));
     }
     Ok(answer)
+}
+
+/// An upstream's content, kept on its way; what has none is kept at once.
+fn recorded(streamed: Option<Streamed>, keeper: Option<Keeper>) -> Option<Content> {
+    match (streamed, keeper) {
+        (Some(streamed), Some(keeper)) => Some(Content::Recorded(Box::new(Recorded::new(streamed, keeper)))),
+        (Some(streamed), None) => Some(Content::Streamed(Box::new(streamed))),
+        (None, keeper) => {
+            keeper.into_iter().for_each(Keeper::keep);
+            None
+        }
+    }
 }
 
 /// The upstream has switched to WebSocket: its word goes to the client, and then a tunnel is open.
@@ -113,12 +143,12 @@ fn is_plain_json(head: &Head) -> bool {
 /// Collects the body and changes it.
 async fn whole(
     mut answer: Answer,
-    mut streamed: Streamed,
+    mut content: Content,
     transform: &Transform,
     client: &mut Client,
 ) -> Result<Answer, Failure> {
     let mut body = Vec::new();
-    while let Some(count) = poll_fn(|context| streamed.poll(client, context)).await {
+    while let Some(count) = poll_fn(|context| content.poll(client, context)).await {
         let count = count.map_err(|cut| match cut {
             Cut::Client => Failure::ClientGone,
             Cut::Upstream => Failure::Upstream,
@@ -127,8 +157,8 @@ async fn whole(
         if body.len() + count > CHANGED_BYTES {
             return Err(Failure::Upstream);
         }
-        body.extend_from_slice(streamed.piece(count));
-        streamed.took(count);
+        body.extend_from_slice(content.piece(count));
+        content.took(count);
     }
     let body = match transform.body(&body, CHANGED_BYTES) {
         Some(Ok(changed)) => changed,
@@ -144,7 +174,7 @@ async fn whole(
 fn pass(head: &Head, route: &Route, verdict: Verdict, answer: &mut Answer) {
     let passing = head.fields().filter(|(name, text, _)| {
         let passes = name.always_down() || route.lists_any() && !name.never_down() && route.lists(text);
-        passes && !head.ends(text) && !ours(text)
+        passes && !(head.ends(text) || ours(text) || route.api.cache && of_cache(text))
     });
     match route.response.as_ref().filter(|transform| transform.changes_headers()) {
         None => {
@@ -175,6 +205,11 @@ fn weaken(answer: &mut Answer, etag: &[u8]) {
     if let Ok(etag) = std::str::from_utf8(etag) {
         answer.field(b"etag", compress::weak(etag).as_bytes());
     }
+}
+
+/// Only the gateway's own cache is told of.
+fn of_cache(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"x-cache")
 }
 
 /// Cross-origin fields are the gateway's to say.

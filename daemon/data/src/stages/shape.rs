@@ -32,6 +32,8 @@ pub(crate) struct Shaped<'a> {
     /// All fields but `Host`, and the empty line.
     fields: Vec<u8>,
     pub(crate) source: Source,
+    /// A key of the credit group is among the fields.
+    pub(crate) keyed: bool,
 }
 
 impl Shaped<'_> {
@@ -56,6 +58,33 @@ impl Shaped<'_> {
         into
     }
 
+    /// All fields but `Host`, and the empty line; for [`lines`].
+    pub(crate) fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    /// Whether it has no body.
+    pub(crate) fn bodiless(&self) -> bool {
+        self.source == Source::Done
+    }
+
+    /// The same request, which has no body, with these conditions in place of its own.
+    pub(crate) fn validating<'v>(
+        &self,
+        conditions: impl Iterator<Item = (&'static str, &'v [u8])>,
+        mut into: Vec<u8>,
+    ) -> Self {
+        let own = |name: &str| {
+            ["if-none-match", "if-modified-since"].iter().any(|one| name.eq_ignore_ascii_case(one))
+        };
+        let kept = lines(&self.fields).filter(|(name, _)| !own(name));
+        kept.for_each(|(name, value)| field(&mut into, name.as_bytes(), value));
+        conditions.for_each(|(name, value)| field(&mut into, name.as_bytes(), value));
+        into.extend_from_slice(b"\r\n");
+        let (query, source) = (self.query.clone(), Source::Done);
+        Self { query, source, fields: into, ..*self }
+    }
+
     /// The buffer of the fields, for the next one.
     pub(crate) fn into_fields(self) -> Vec<u8> {
         self.fields
@@ -77,6 +106,7 @@ pub(crate) async fn shape<'a>(
     let source = source(call, client, record).await?;
     let paid = pay(call).await?; // behind all that may refuse
     let mut fields = call.lane.buffer();
+    let keyed = paid.is_some();
     pass(call, record, paid, &mut fields)?;
     if routed.switch {
         fields.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
@@ -91,6 +121,7 @@ pub(crate) async fn shape<'a>(
         query: changed.map(Cow::Owned).or(query.map(Cow::Borrowed)).filter(|query| !query.is_empty()),
         fields,
         source,
+        keyed,
     })
 }
 
@@ -242,6 +273,15 @@ pub(crate) fn changed<'f>(
 /// Whether a client's field goes upstream: of the fixed set, or listed by the API.
 fn passes(name: Name, text: &[u8], route: &Route) -> bool {
     name.always_up() || route.lists_any() && !name.never_up() && route.lists(text)
+}
+
+/// Names and values of fields as they are written here.
+pub(crate) fn lines(fields: &[u8]) -> impl Iterator<Item = (&str, &[u8])> + Clone {
+    fields.split(|byte| *byte == b'\n').filter_map(|line| {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        let name = std::str::from_utf8(line.get(..at)?).ok()?;
+        Some((name, line.get(at + 1..)?.trim_ascii()))
+    })
 }
 
 fn field(into: &mut Vec<u8>, name: &[u8], value: &[u8]) {

@@ -24,6 +24,25 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// A head that no connection brought.
+    pub(crate) fn made<'f>(
+        status: u16,
+        length: Option<u64>,
+        fields: impl Iterator<Item = (&'f str, &'f [u8])>,
+    ) -> Self {
+        let mut head = Self { status, length, ..Self::default() };
+        let mut add = |text: &[u8]| {
+            let from = u32::try_from(head.text.len()).unwrap_or(u32::MAX);
+            head.text.extend_from_slice(text);
+            (from, u32::try_from(head.text.len()).unwrap_or(u32::MAX))
+        };
+        for (name, value) in fields {
+            let ((a, b), (c, d)) = (add(name.as_bytes()), add(value));
+            head.fields.push((Name::of(name.as_bytes()), [a, b, c, d]));
+        }
+        head
+    }
+
     /// Name, its bytes as they came, and the value.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (Name, &[u8], &[u8])> + Clone {
         let part = |from: u32, to: u32| self.text.get(from as usize..to as usize).unwrap_or_default();

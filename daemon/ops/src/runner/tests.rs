@@ -9,7 +9,7 @@ use gatehouse_common::ops::entities::{Consumer, Token};
 use gatehouse_common::runbook::{RunEventKind, RunState, StepState};
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
-use gatehouse_corridor::command::{Backup, Command, Comparison, ControlHandle, Revoked};
+use gatehouse_corridor::command::{Backup, Command, Comparison, ControlHandle, EngineState, Revoked};
 use gatehouse_corridor::shutdown::{Refusal, Shutdown};
 use gatehouse_store::Store;
 use std::net::SocketAddr;
@@ -92,6 +92,7 @@ fn obey(script: &RwLock<Script>, command: Command) {
             script.audit.push(entry);
             drop(reply.send(Ok(Revision(1))));
         }
+        Command::Engine(_, reply) => drop(reply.send(Ok(EngineState::Off))),
         Command::Restart(_, _, reply) => drop(reply.send(Ok(()))),
     }
 }

@@ -1,0 +1,4 @@
+//! See `daemon/data/src/fuzz.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| gatehouse_data::fuzz::request_fields(bytes));
