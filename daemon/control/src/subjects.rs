@@ -14,6 +14,7 @@ pub(crate) mod entities;
 pub(crate) mod imports;
 pub(crate) mod leaving;
 pub(crate) mod logs;
+pub(crate) mod ordered;
 pub(crate) mod passwords;
 pub(crate) mod permits;
 pub(crate) mod rate_rules;

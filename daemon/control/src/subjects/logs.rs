@@ -2,6 +2,7 @@
 //! A look is bounded in lines and in time, and says when it ended before the files did.
 
 use super::backwards::Backwards;
+use super::ordered::Ordered;
 use super::times;
 use gatehouse_common::ops::audit::AuditRecord;
 use gatehouse_corridor::telemetry::Protocol;
@@ -20,8 +21,9 @@ const TIME: Duration = Duration::from_secs(4);
 const DISORDER_MS: i64 = 60_000;
 
 /// What a line is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Source {
+    #[default]
     Gateway,
     Platform,
     Auth,
@@ -39,7 +41,7 @@ impl Source {
 }
 
 /// An access record or an audit record.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Item {
     pub(crate) at_ms: i64,
     pub(crate) source: Source,
@@ -246,7 +248,7 @@ fn items(files: Vec<(PathBuf, i64)>, from_ms: Option<i64>, parse: fn(&[u8]) -> O
     let lines = young.filter_map(|(path, _)| File::open(path).and_then(Backwards::new).ok());
     // What is no record is passed over: a line half written, or one of another format.
     let items = lines.flatten().filter_map(move |line| parse(&line.ok()?));
-    Box::new(items.take_while(move |item| item.at_ms >= from_ms))
+    Box::new(Ordered::new(items.take_while(move |item| item.at_ms >= from_ms)))
 }
 
 /// How a look ended.
