@@ -233,6 +233,7 @@ fn gatehouse(
         ("GATEHOUSE_SIGNING_KEY", SIGNING_KEY),
         ("GATEHOUSE_ARGON2_MEMORY_KIB", "19456"),
         ("GATEHOUSE_ARGON2_ITERATIONS", "2"),
+        ("GATEHOUSE_CLIENT_CONNECTIONS_MAX", "100000"),
     ];
     let daemon = Daemon::start_as(command, folder, &settings)?;
     let admin = daemon.login("admin", PASSWORD)?;
