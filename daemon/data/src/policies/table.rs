@@ -1,20 +1,25 @@
 //! Counts by keys that clients choose (addresses, mostly), in memory that does not grow: sets of a few places, found by a
-//! keyed hash. No lock; a key costs two cache lines. When a set is full of keys that count in the present window, the
-//! others of that set count together, so that no flood of keys gets more than the limit lets one.
+//! keyed hash. A key that has a place counts without a lock and costs two cache lines; places of a set are given one after
+//! the other. When a set is full of keys that count in the present window, the others of that set count together, so that
+//! no flood of keys gets more than the limit lets one.
 
 use gatehouse_corridor::meter::Meter;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// Places of a set, the last of which all share that found no other.
 const WAYS: usize = 8;
-/// Attempts to find a place while others take them.
-const ATTEMPTS: usize = 4;
+/// Attempts to count before others take the place; there are fewer places to lose.
+const ATTEMPTS: usize = 4 * WAYS;
+/// Looks at a latch before the thread lets others run.
+const SPINS: usize = 64;
+/// Tag of a place that is being given away; no key's, for those are odd.
+const CLAIMED: u64 = 2;
 
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Set {
-    /// 0: free. The last one is never used.
+    /// 0: free. The last one is the latch of whoever gives a place away.
     tags: [AtomicU64; WAYS],
     meters: [Meter; WAYS],
 }
@@ -59,17 +64,18 @@ impl Table {
     pub(crate) fn take(&self, mark: Mark, most: u64, now_ms: i64) -> Option<u64> {
         let (set, tag) = (self.set(mark)?, tag(mark));
         for _ in 0..ATTEMPTS {
-            let Some((owner, meter)) = set.find(tag).or_else(|| set.claim(tag, now_ms, self.window_ms))
-            else {
-                break;
+            let place = set.find(tag).or_else(|| set.claim(tag, now_ms, self.window_ms));
+            let Some((owner, meter)) = place else {
+                return set.meters.last()?.take(most, now_ms, self.window_ms);
             };
             let count = meter.take(most, now_ms, self.window_ms);
-            // If another key took the place meanwhile, the count went to that one.
+            // Either this sees that the place was taken away meanwhile, or whoever takes it sees the count.
+            fence(Ordering::SeqCst);
             if owner.load(Ordering::Acquire) == tag {
                 return count;
             }
         }
-        set.meters.last()?.take(most, now_ms, self.window_ms)
+        None
     }
 
     fn set(&self, mark: Mark) -> Option<&Set> {
@@ -98,26 +104,31 @@ impl Set {
         self.places().find(|(_, meter)| meter.used(now_ms, window_ms) == 0)
     }
 
-    /// Takes an idle place for a key. The first idle one, so that two who bring the same key meet there; and if they
-    /// do not, the later one sees the other.
+    /// Takes an idle place for a key, if there is one; one after the other, so that a key never gets two. The latch is held
+    /// for a few instructions, none of which waits, and only by keys that are new in their window.
     fn claim(&self, tag: u64, now_ms: i64, window_ms: u64) -> Option<(&AtomicU64, &Meter)> {
-        for _ in 0..ATTEMPTS {
-            let (owner, meter) = self.idle(now_ms, window_ms)?;
-            let seen = owner.load(Ordering::SeqCst);
-            if seen != tag && owner.compare_exchange(seen, tag, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-                continue;
-            }
-            let twice = self.places().filter(|(owner, _)| owner.load(Ordering::SeqCst) == tag).count() > 1;
-            if !twice {
-                return Some((owner, meter));
-            }
-            // Fails if the place went to another key already.
-            let freed = owner.compare_exchange(tag, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok();
-            if freed && let Some(found) = self.find(tag) {
-                return Some(found);
-            }
+        let latch = self.tags.last()?;
+        let mut spins = 0;
+        while latch.compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            spins += 1;
+            if spins % SPINS == 0 { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
-        None
+        let place = self.find(tag).or_else(|| self.give(tag, now_ms, window_ms));
+        latch.store(0, Ordering::Release);
+        place
+    }
+
+    /// Gives an idle place to a key; the caller holds the latch.
+    fn give(&self, tag: u64, now_ms: i64, window_ms: u64) -> Option<(&AtomicU64, &Meter)> {
+        let idle = |meter: &Meter| meter.used(now_ms, window_ms) == 0;
+        self.places().filter(|(_, meter)| idle(meter)).find(|(owner, meter)| {
+            let before = owner.swap(CLAIMED, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            // The key it belongs to may have counted in between: then it keeps it.
+            let free = idle(meter);
+            owner.store(if free { tag } else { before }, Ordering::Release);
+            free
+        })
     }
 }
 
