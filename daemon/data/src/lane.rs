@@ -29,9 +29,10 @@ use tokio::sync::watch;
 /// Verified tokens kept; when full the cache starts anew, which costs one verification each.
 const VERIFIED_TOKENS: usize = 4_096;
 
-/// Emptied buffers kept, and the size of one, which few heads exceed.
+/// Emptied buffers kept, the size of a new one, which few heads exceed, and the largest that is kept.
 const SPARE_BUFFERS: usize = 256;
 const SPARE_BYTES: usize = 2_048;
+const SPARE_BYTES_MAX: usize = 8_192;
 
 /// The end of a token, which lies in its signature: as good as random, and short to hash.
 type Mark = [u8; 16];
@@ -212,10 +213,10 @@ impl Lane {
         self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SPARE_BYTES))
     }
 
-    /// Takes a buffer that is done with.
+    /// Takes a buffer that is done with, if it saves the next one from growing.
     pub(crate) fn spare(&self, mut bytes: Vec<u8>) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE_BUFFERS && bytes.capacity() <= SPARE_BYTES {
+        if spare.len() < SPARE_BUFFERS && (SPARE_BYTES..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();
             spare.push(bytes);
         }
