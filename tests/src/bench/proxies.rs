@@ -157,6 +157,11 @@ impl Upstream {
     pub(crate) fn port(&self) -> u16 {
         self.0.port
     }
+
+    /// A body without a proxy before it.
+    pub(crate) fn url(&self, body: &str) -> String {
+        format!("http://127.0.0.1:{}{PREFIX}/{body}", self.0.port)
+    }
 }
 
 /// Starts all; the one to compare with first.

@@ -16,6 +16,8 @@ const BARS: [(&str, u32, &str, f64); 5] = [
     ("b10k", 64, BASE, 1.0),
     ("b1m", 64, BASE, 0.7),
 ];
+/// Most time added to a call over one connection, in that of nginx.
+const BAR_ADDED: f64 = 1.2;
 /// Most idle memory of a fresh daemon, MiB.
 const BAR_IDLE_MIB: f64 = 40.0;
 /// Longest time from exec to READY on an empty store, milliseconds.
@@ -87,6 +89,15 @@ pub(crate) fn carried(rows: &[Row], (body, connections): (&str, u32)) -> Vec<(&'
     cell.map(|row| (row.name, row.sample.per_second)).collect()
 }
 
+/// The time that ours adds to a call over one connection, in that of nginx; medians of p50.
+pub(crate) fn added(rows: &[Row], body: &str, direct_us: f64) -> f64 {
+    let of = |name: &str| {
+        let row = rows.iter().find(|row| (row.name, &*row.body, row.connections) == (name, body, 1));
+        row.map_or(f64::NAN, |row| row.sample.p50_us - direct_us)
+    };
+    of("gatehouse") / of(BASE)
+}
+
 /// CPU time per request of ours to that of another, median of the rounds' pairs.
 fn ratio(rows: &[Row], body: &str, connections: u32, other: &str) -> Option<f64> {
     let cell = |name: &str| {
@@ -101,7 +112,7 @@ fn ratio(rows: &[Row], body: &str, connections: u32, other: &str) -> Option<f64>
 pub(crate) fn conclude(
     out: &mut impl Write,
     results: &Path,
-    rows: &[Row],
+    (rows, added): (&[Row], f64),
     sections: &[(&str, Value)],
     calls: &[(&str, Option<f64>)],
 ) -> anyhow::Result<()> {
@@ -111,6 +122,7 @@ pub(crate) fn conclude(
     let mut bars = vec![
         ("idle memory of a fresh daemon, MiB".to_owned(), number("idle_rss_kib") / 1024.0, BAR_IDLE_MIB),
         ("exec to READY on an empty store, ms".to_owned(), number("ready_ms"), BAR_READY_MS),
+        ("p50 added to a call over one connection, in nginx's".to_owned(), added, BAR_ADDED),
     ];
     for (body, connections, other, most) in BARS {
         let got = ratio(rows, body, connections, other).context("the plan has no cell for a bar")?;
