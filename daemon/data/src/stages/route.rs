@@ -5,7 +5,7 @@ use crate::call::{Call, Placed, Routed};
 use crate::failure::Failure;
 use crate::http1::fields::Name;
 use crate::prepare::route::Route;
-use crate::stages::identify::client;
+use crate::stages::identify::{UNLISTED, client};
 use crate::stages::record::Record;
 use gatehouse_corridor::telemetry::Protocol;
 use std::sync::Arc;
@@ -30,6 +30,8 @@ pub(crate) fn route<'a>(call: Call<'a, Placed>, record: &mut Record<'a>) -> Resu
             let route = call.prepared.routes.get(name);
             (route.ok_or(Failure::UnknownApi), PREFIX.len() + name.len())
         }
+        // No address list holds for this path, so it must not lead to an API.
+        None if path == UNLISTED => return Ok(Found::Local(call)),
         // A host of its own needs no prefix (spec/doorman.md 8.5).
         None => match by_host(&call) {
             Some(route) => (Ok(route), 0),
