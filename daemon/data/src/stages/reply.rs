@@ -68,11 +68,14 @@ pub(crate) async fn reply<'a>(
         answer.field(b"x-cache", state.as_bytes());
     }
     guard(&mut answer);
-    // To HEAD nobody can say how long it would be when it is changed on its way.
     answer.length = match head.length {
+        // How long it would be when it is changed on its way nobody can say.
         Some(_) if to_head && fate.another() => None,
-        Some(length) => Some(length),
-        None => (none && !head.chunked).then_some(0),
+        // Of a body that does not come here.
+        length if to_head || status == 304 => length,
+        // Whatever a 204 says, also where another status stands in its place.
+        _ if none => Some(0),
+        length => length,
     };
     let idle = call.prepared.limits.idle_connections;
     let content = match origin {
