@@ -6,6 +6,7 @@ use crate::client::head::BadHead;
 use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::policies::standing::Standing;
+use std::io::Write as _;
 
 /// The answer to a path that is nobody's.
 pub(crate) const UNKNOWN_PATH: &str = r#"{"detail":"Not Found"}"#;
@@ -117,13 +118,14 @@ pub(crate) struct Told<'a> {
 
 /// `X-RateLimit-*` (spec/doorman.md 5.3).
 pub(crate) fn limits(answer: &mut Answer, standing: &Standing) {
-    let mut number = |name: &[u8], number: u64| answer.field(name, number.to_string().as_bytes());
-    number(b"x-ratelimit-limit", standing.limit);
-    number(b"x-ratelimit-remaining", standing.remaining);
-    number(b"x-ratelimit-reset", u64::try_from(standing.reset_secs()).unwrap_or(0));
+    // Into memory: this cannot fail.
+    let mut number = |name: &str, number: u64| drop(write!(answer.head, "{name}: {number}\r\n"));
+    number("x-ratelimit-limit", standing.limit);
+    number("x-ratelimit-remaining", standing.remaining);
+    number("x-ratelimit-reset", u64::try_from(standing.reset_secs()).unwrap_or(0));
     if let Some((limit, remaining)) = standing.burst {
-        number(b"x-ratelimit-burst-limit", limit);
-        number(b"x-ratelimit-burst-remaining", remaining);
+        number("x-ratelimit-burst-limit", limit);
+        number("x-ratelimit-burst-remaining", remaining);
     }
 }
 

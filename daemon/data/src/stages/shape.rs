@@ -153,6 +153,11 @@ async fn source<'a>(
             Body::Chunked => Source::Client { chunked: true },
         });
     }
+    // Of two types the upstream may go by the other one.
+    if validator.is_some() && call.head.all(Name::ContentType).nth(1).is_some() {
+        record.detail = Some("expected one Content-Type".to_owned());
+        return Err(Failure::Invalid);
+    }
     let mut body = collect(client).await?;
     if let Some(validator) = validator {
         validator.body(kind, &body).map_err(|invalid| {
