@@ -163,6 +163,30 @@ fn a_probe_takes_a_server_out_and_in_again() {
 }
 
 #[test]
+fn what_probes_found_outlives_a_change_of_the_api() {
+    let (_folder, daemon, admin) = daemon(&[]);
+    let (one, two) = (
+        Backend::start("127.0.0.1:0", "one", None).unwrap(),
+        Backend::start("127.0.0.1:0", "two", None).unwrap(),
+    );
+    let check = json!({"api_health_check": {"path": "/up", "interval": 1, "timeout": 1, "failures": 2, "successes": 2}});
+    one.state.status.store(503, Ordering::SeqCst);
+    api(&daemon, &admin, "probed", &[plain(&one), plain(&two)], &check).unwrap();
+    let told = || {
+        let (_, health) = daemon.ops("GET", "/v1/health", None).unwrap();
+        if health.to_string().contains("UPSTREAM-OUT") { Ok(()) } else { Err(health) }
+    };
+    eventually("the server to be out", told).unwrap();
+    // Another list gets the same server, of which that list knows nothing yet.
+    let own = json!({"endpoint_servers": [plain(&one), plain(&two)]});
+    let (status, _) = daemon.call("PUT", "/platform/endpoint/GET/probed/v1/slow", &admin, Some(own)).unwrap();
+    assert_eq!(status, 200);
+    for _ in 0..6 {
+        assert_eq!(call(&daemon, "probed"), said(200, "two"));
+    }
+}
+
+#[test]
 fn servers_are_chosen_as_the_api_says() {
     let (_folder, daemon, admin) = daemon(&[]);
     let (one, two) = (
