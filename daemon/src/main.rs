@@ -1,6 +1,7 @@
 //! `gatehoused`: from the command line to the exit code. No logic lives here.
 
 mod assemble;
+mod base;
 mod closing;
 mod demo;
 mod docs;

@@ -1,6 +1,7 @@
 //! The daemon's life: start, signals, sd_notify, the end, restart by executing the binary anew.
 
-use crate::assemble::{self, Base, House};
+use crate::assemble::{self, Beside, House};
+use crate::base::{self, Base};
 use crate::closing::{self, Plane};
 use crate::demo;
 use crate::handover::{self, Adoption, Inherited, Predecessor, Program};
@@ -33,7 +34,7 @@ pub(crate) fn run(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Res
     let binary = std::env::current_exe().context("finding the binary")?;
     let program = Program { binary, arguments: std::env::args_os().skip(1).collect() };
     let start = Start { settings, inputs, demo, program };
-    let (start, anew) = actix_web::rt::System::new().block_on(live(start, handover::inherited()))?;
+    let (start, anew) = actix_web::rt::System::new().block_on(live(start, handover::inherited()?))?;
     match anew {
         None => Ok(()),
         Some(listener) => Err(become_anew(start.program, listener)),
@@ -77,8 +78,9 @@ async fn live(mut start: Start, inherited: Inherited) -> anyhow::Result<(Start, 
         Some(wire) => Some(Predecessor::greet(wire).await?),
         None => None,
     };
-    let base = assemble::base(&start.settings, inherited.listener)?;
-    let mut house = assembled(&start, &base, None).await?;
+    let base = base::base(&start.settings, inherited.listener)?;
+    let beside = if predecessor.is_some() { Beside::Predecessor } else { Beside::Nothing };
+    let mut house = assembled(&start, &base, beside).await?;
     announce(&house)?;
     let adoption = match predecessor {
         Some(predecessor) => {
@@ -127,8 +129,8 @@ async fn live(mut start: Start, inherited: Inherited) -> anyhow::Result<(Start, 
     Ok((start, listener))
 }
 
-async fn assembled(start: &Start, base: &Base, refusal: Option<Refusal>) -> anyhow::Result<House> {
-    let house = assemble::assemble(start.settings.clone(), base, refusal).await?;
+async fn assembled(start: &Start, base: &Base, beside: Beside) -> anyhow::Result<House> {
+    let house = assemble::assemble(start.settings.clone(), base, beside).await?;
     if start.demo {
         demo::start(&house).await.context("starting the demo")?;
     }
@@ -137,7 +139,7 @@ async fn assembled(start: &Start, base: &Base, refusal: Option<Refusal>) -> anyh
 
 /// Serves on in this process after its rooms were closed for nothing.
 async fn again(start: &Start, base: &Base, refusal: Refusal) -> anyhow::Result<House> {
-    let house = assembled(start, base, Some(refusal)).await?;
+    let house = assembled(start, base, Beside::Remains(refusal)).await?;
     tracing::warn!(target: "restart", "this process serves on");
     Ok(house)
 }

@@ -4,7 +4,7 @@
 pub(crate) mod checked;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod gateway;
+pub(crate) mod gateway;
 mod guards;
 mod observing;
 pub(crate) mod secrets;
@@ -18,6 +18,9 @@ use table::{Alias, Convert, SETTINGS, Setting};
 
 /// Where the file lies when no flag names another.
 pub(crate) const FILE: &str = "/etc/gatehouse/gatehouse.toml";
+
+/// The source of a value that nobody gave.
+const DEFAULT: &str = "default";
 
 /// What the process was started with, as data: tests make their own.
 #[derive(Debug, Default, Clone)]
@@ -113,7 +116,7 @@ fn lookup(setting: &Setting, inputs: &Inputs, file: &BTreeMap<String, String>) -
     if let Some(text) = file.get(setting.name) {
         return Ok(Value { text: text.clone(), source: "file".to_owned() });
     }
-    Ok(Value { text: setting.default.to_owned(), source: "default".to_owned() })
+    Ok(Value { text: setting.default.to_owned(), source: DEFAULT.to_owned() })
 }
 
 fn from_environment(

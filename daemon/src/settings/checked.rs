@@ -75,6 +75,13 @@ pub(crate) struct Settings {
     pub(crate) merged: Merged,
 }
 
+impl Settings {
+    /// Whether nobody gave a setting.
+    pub(crate) fn is_default(&self, name: &str) -> bool {
+        self.merged.get(name).is_none_or(|value| value.source == super::DEFAULT)
+    }
+}
+
 pub(super) struct Reader<'a> {
     merged: &'a Merged,
     problems: Vec<String>,
