@@ -3,8 +3,9 @@
 
 use crate::base::{Base, private_folder};
 use crate::history::HistoryFile;
-use crate::records::files::Bounds;
+use crate::journal;
 use crate::records::Records;
+use crate::records::files::Bounds;
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
 use crate::upstreams;
@@ -73,11 +74,7 @@ pub(crate) enum Beside {
 ///
 /// # Errors
 /// Whatever keeps the appliance from serving, in words for the operator.
-pub(crate) async fn assemble(
-    settings: Settings,
-    base: &Base,
-    beside: Beside,
-) -> anyhow::Result<House> {
+pub(crate) async fn assemble(settings: Settings, base: &Base, beside: Beside) -> anyhow::Result<House> {
     let Base { address, listener, log, clock, .. } = base;
     let shutdown = Shutdown::new(settings.drain);
     let alone = matches!(beside, Beside::Nothing);
@@ -119,6 +116,7 @@ pub(crate) async fn assemble(
         telemetry: Arc::clone(&telemetry),
         store: store.clone(),
         trail,
+        export: settings.audit_journald.then(journal::audit).transpose()?,
         log: log.clone(),
         shutdown: shutdown.clone(),
         tasks: tasks.clone(),

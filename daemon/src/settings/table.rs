@@ -84,6 +84,7 @@ settings! {
     access_format "json" start => "Access records as json lines, or plain: one line for the eye.";
     access_file_bytes "67108864" start => "Size at which a file of access records is followed by the next, bytes.";
     access_files "16" start => "Files of access records kept; one is begun each day and at that size.";
+    audit_journald "false" start => "Each audit record also goes to the system's journal, with fields GATEHOUSE_*.";
     redact_fields "" start => "Names, separated by commas, whose values never reach a log, beside those of passwords, tokens, keys and cookies.";
     prometheus_enabled "true" [same("PROMETHEUS_ENABLED")] => "Serves `/metrics`.";
     prometheus_public "false" [same("PROMETHEUS_PUBLIC")] => "To everybody; else to loopback, the token and the list below.";

@@ -19,7 +19,9 @@ fn told(reading: Reading) -> EngineState {
             api: version.api,
             latency_us: u64::try_from(reading.latency.as_micros()).unwrap_or(u64::MAX),
         },
-        Err(absent @ (EngineError::Absent(_) | EngineError::NotOurs(_))) => EngineState::Absent(absent.to_string()),
+        Err(absent @ (EngineError::Absent(_) | EngineError::NotOurs(_))) => {
+            EngineState::Absent(absent.to_string())
+        }
         Err(error) => EngineState::Unavailable(error.to_string()),
     }
 }
