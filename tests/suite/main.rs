@@ -13,6 +13,7 @@ mod caching;
 mod cli;
 mod console;
 mod disk;
+mod ending;
 mod engine;
 mod faults;
 mod gateway;
