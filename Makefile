@@ -31,6 +31,7 @@ test: setup     ## every check, cheapest first
 	git ls-files '*.rs' | xargs rustfmt --edition 2024 --check
 	cargo nextest run --locked -p gatehouse-tests --test suite -E 'test(/^(tidy|layering|registry)::/)'
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	@packaging/fuzz.sh check
 	@packaging/deny.sh
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps --quiet
 	cargo build --locked -p gatehouse-daemon -p gatehouse-tui -p gatehouse-workspace

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Fuzzes each target of tests/fuzz for SECS seconds (15). The passes and options are those of LLVM's coverage for libFuzzer.
+# Fuzzes each target of tests/fuzz for SECS seconds (15); "fuzz.sh check" only asks the compiler whether they build. The passes and options are those of LLVM's coverage for libFuzzer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 host=$(rustc -vV | sed -n 's/^host: //p')
+# A folder of its own: what is built with other flags would push the workspace's own build aside.
 export CARGO_TARGET_DIR=$PWD/target/fuzz
+if [ "${1:-}" = check ]; then
+  RUSTFLAGS="--cfg fuzzing" exec cargo check --locked --manifest-path tests/fuzz/Cargo.toml
+fi
 # With a target named, programs that run while building are not instrumented.
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

@@ -2,12 +2,12 @@
 # Installs what the tests need from Debian's packages and crates.io.
 set -euo pipefail
 missing=()
-for tool in git gcc make kill strace mount tmux setpriv; do command -v "$tool" >/dev/null || missing+=("$tool"); done
+for tool in git gcc g++ make kill strace mount tmux setpriv; do command -v "$tool" >/dev/null || missing+=("$tool"); done
 if [ "${#missing[@]}" -gt 0 ]; then
   if [ "$(id -u)" = 0 ]; then
-    apt-get update -qq && apt-get install -y -qq --no-install-recommends git gcc libc6-dev make procps strace mount tmux util-linux
+    apt-get update -qq && apt-get install -y -qq --no-install-recommends git gcc g++ libc6-dev make procps strace mount tmux util-linux
   else
-    echo "missing: ${missing[*]}; as root: apt-get install git gcc libc6-dev make procps strace mount tmux util-linux" >&2
+    echo "missing: ${missing[*]}; as root: apt-get install git gcc g++ libc6-dev make procps strace mount tmux util-linux" >&2
     exit 1
   fi
 fi

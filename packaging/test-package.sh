@@ -25,11 +25,12 @@ prepare() {
     apt-get update -qq && apt-get install -y -qq --no-install-recommends mmdebstrap systemd-container ||
       skip "mmdebstrap and systemd-container cannot be installed"
   fi
-  if [ ! -e "$root/.made" ]; then
+  # The marker is named anew whenever the list of packages changes, so that an older root is made anew.
+  if [ ! -e "$root/.made-2" ]; then
     rm -rf "$root" && mkdir -p "$work"
-    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus bookworm "$root" ||
+    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates bookworm "$root" ||
       skip "no Debian root could be made (is the mirror reachable?)"
-    : >"$root/etc/machine-id" && touch "$root/.made"
+    : >"$root/etc/machine-id" && touch "$root/.made-2"
   fi
 }
 

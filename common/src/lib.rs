@@ -4,6 +4,7 @@
 //! A field may be added at any time (readers ignore what they do not know); a field is renamed or
 //! retyped only together with [`ops::PROTOCOL`].
 
+pub mod auditquery;
 pub mod health;
 pub mod ids;
 pub mod limits;

@@ -44,7 +44,7 @@ fn bad(word: &str, expected: &str) -> Problem {
 }
 
 /// Splits at blanks; quotes and slashes keep their blanks.
-fn words(text: &str) -> Result<Vec<String>, Problem> {
+pub(crate) fn words(text: &str) -> Result<Vec<String>, Problem> {
     let mut found = Vec::new();
     let mut word = String::new();
     let mut closing = None;
@@ -113,7 +113,7 @@ fn level_named(name: &str) -> Option<Level> {
     serde_json::from_value(serde_json::Value::String(name.to_lowercase())).ok()
 }
 
-fn millis(span: &str) -> Option<i64> {
+pub(crate) fn millis(span: &str) -> Option<i64> {
     let unit = span.chars().last()?;
     let count: i64 = span.strip_suffix(unit)?.parse().ok()?;
     let factor = match unit {

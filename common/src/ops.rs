@@ -21,6 +21,8 @@
 //! | `POST /v1/runs/{id}/stop` | write | | [`runs::RunSummary`] |
 //! | `POST /v1/runs/{id}/undo` | write | | [`crate::runbook::Plan`] |
 //! | `GET /v1/audit?q=&limit=` | read | [`audit::AuditQuery`] | [`audit::AuditPage`] |
+//! | `GET /v1/audit/verify` | read | | [`audit::AuditVerdict`] |
+//! | `GET /v1/audit/export?q=` | read | [`audit::AuditQuery`] | stream of [`audit::Exported`], oldest first, not in an envelope |
 //! | `GET /v1/attached` | read | | list of [`hello::Attached`] |
 
 pub mod audit;

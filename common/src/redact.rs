@@ -220,6 +220,10 @@ fn api_key(text: &[u8], at: usize) -> Option<(usize, usize)> {
 
 /// What follows `Bearer` and its like.
 fn credentials(text: &[u8], at: usize) -> Option<(usize, usize)> {
+    // What is cheap to see comes first: behind it a word of any length is looked at.
+    if !begins(text, at) {
+        return None;
+    }
     let rest = text.get(at..)?;
     let scheme = SCHEMES
         .iter()
@@ -227,6 +231,9 @@ fn credentials(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let rest = rest.get(scheme.len()..)?;
     let encoded = if rest.starts_with(b"%20") { 3 } else { 0 };
     let blanks = run(rest, |byte| b" \t+".contains(&byte)).max(encoded);
+    if blanks == 0 {
+        return None;
+    }
     let rest = rest.get(blanks..)?;
     let length = run(rest, |byte| !byte.is_ascii_whitespace() && !b"\"'`<>".contains(&byte) && byte != b'\\');
     let word = rest.get(..length)?;
@@ -235,7 +242,7 @@ fn credentials(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let prose = tail.iter().all(|byte| b".,:;!?)".contains(byte))
         && (bare.is_empty() || PROSE.iter().any(|known| bare.eq_ignore_ascii_case(known)));
     let from = at + scheme.len() + blanks;
-    (blanks > 0 && begins(text, at) && !prose).then_some((from, from + length))
+    (!prose).then_some((from, from + length))
 }
 
 /// `user:password` in `scheme://user:password@host`.

@@ -1,16 +1,16 @@
 //! Composition root: builds the rooms in the order in which they depend on each other and hands out the
-//! ports. Knows no signal. What a process makes but once is the base; a restart that fails assembles on it again.
+//! ports. Knows no signal. What a process makes but once is the base (`base.rs`); a restart that fails assembles on it again.
 
+use crate::base::{Base, private_folder};
 use crate::history::HistoryFile;
-use crate::logging::{self, LogFilter};
+use crate::journal;
+use crate::records::Records;
 use crate::records::files::Bounds;
-use crate::records::{Records, RecordsPorts};
 use crate::settings::checked::Settings;
 use crate::settings::secrets;
 use crate::upstreams;
 use anyhow::{Context as _, anyhow};
 use gatehouse_common::problem::Problem;
-use gatehouse_common::redact::Redactor;
 use gatehouse_common::secret::Secret;
 use gatehouse_control::{Argon2Config, Bootstrap, Control, ControlConfig, LoginLimit, PlatformCors};
 use gatehouse_corridor::clock::Clock;
@@ -23,39 +23,13 @@ use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_data::{DataPlane, Mount, Workers};
 use gatehouse_engine::{Docker, Probe};
-use gatehouse_ops::{LogRing, Ops, OpsConfig, OpsPorts};
+use gatehouse_ops::{Ops, OpsConfig, OpsPorts};
 use gatehouse_store::Store;
 use gatehouse_store::segments::AuditLog;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::fs::DirBuilder;
 use std::io::IsTerminal as _;
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// What outlives an appliance that is assembled anew in the same process.
-pub(crate) struct Base {
-    pub(crate) address: SocketAddr,
-    /// Served by a second handle; kept for a restart.
-    pub(crate) listener: TcpListener,
-    pub(crate) log_filter: LogFilter,
-    log: LogRing,
-    redactor: Redactor,
-    clock: Clock,
-}
-
-impl Base {
-    fn records(&self, telemetry: &Arc<Telemetry>, history: &History) -> RecordsPorts {
-        RecordsPorts {
-            telemetry: Arc::clone(telemetry),
-            history: history.clone(),
-            log: self.log.clone(),
-            redactor: self.redactor.clone(),
-            clock: self.clock.clone(),
-        }
-    }
-}
 
 /// A running appliance.
 pub(crate) struct House {
@@ -86,45 +60,27 @@ fn told(problem: Problem) -> anyhow::Error {
     anyhow::Error::new(problem).context(code)
 }
 
-/// Makes folders, log and listener; once in a process.
+/// What else goes on while an appliance is assembled.
+pub(crate) enum Beside {
+    /// Nothing.
+    Nothing,
+    /// The old process, which hands over to this one.
+    Predecessor,
+    /// What is left of the appliance that this process served with; why it is assembled here again.
+    Remains(Refusal),
+}
+
+/// Builds and starts everything.
 ///
 /// # Errors
 /// Whatever keeps the appliance from serving, in words for the operator.
-pub(crate) fn base(settings: &Settings, inherited: Option<TcpListener>) -> anyhow::Result<Base> {
-    for folder in [&settings.data_dir, &settings.log_dir] {
-        private_folder(folder)?;
-    }
-    let clock = Clock::System;
-    let names = settings.redact_fields.iter().map(String::as_str);
-    let redactor = Redactor::new(names).map_err(|why| anyhow!("redact_fields: {why}"))?;
-    let (log_filter, log) = logging::start(settings, LogRing::new(clock.clone(), redactor.clone()))?;
-    raise_open_files();
-    let (listener, address) = listen(settings.listen, inherited)?;
-    Ok(Base { address, listener, log_filter, log, redactor, clock })
-}
-
-/// Each connection is an open file, and the soft limit of most systems, 1024, is for programs that use select(2).
-fn raise_open_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let (soft, hard) = (limit.current, limit.maximum);
-    let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard }) else {
-        return tracing::info!(target: "run", before = ?soft, now = ?hard, "limit of open files");
-    };
-    tracing::warn!(target: "run", %error, limit = ?soft, "the limit of open files was not raised");
-}
-
-/// Builds and starts everything. `refusal`: why the appliance is assembled in the old process again.
-///
-/// # Errors
-/// Whatever keeps the appliance from serving, in words for the operator.
-pub(crate) async fn assemble(
-    settings: Settings,
-    base: &Base,
-    refusal: Option<Refusal>,
-) -> anyhow::Result<House> {
+pub(crate) async fn assemble(settings: Settings, base: &Base, beside: Beside) -> anyhow::Result<House> {
     let Base { address, listener, log, clock, .. } = base;
     let shutdown = Shutdown::new(settings.drain);
-    refusal.into_iter().for_each(|refusal| shutdown.refuse(refusal));
+    let alone = matches!(beside, Beside::Nothing);
+    if let Beside::Remains(refusal) = beside {
+        shutdown.refuse(refusal);
+    }
     let tasks = TaskGroup::new("house");
     let (reloader, reloads) = reload_door();
     let keys = keys(&settings)?;
@@ -139,10 +95,15 @@ pub(crate) async fn assemble(
     data.resolve_by(upstreams::resolution(&settings));
     data.run(&tasks);
     let trail = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
-    let (mut config, made_password) =
-        control_config(&settings, keys, &store, (clock.clone(), &shutdown, &telemetry, &reloader))?;
-    config.history = history.clone();
-    config.audit_floor = trail.last_seq();
+    let ports = ControlPorts {
+        clock: clock.clone(),
+        shutdown: &shutdown,
+        telemetry: &telemetry,
+        history: &history,
+        reloader: &reloader,
+        audit_floor: trail.last_seq(),
+    };
+    let (config, made_password) = control_config(&settings, keys, &store, ports)?;
     // Before the account exists: a crash in between makes a new password, it never loses one.
     let password_file = leave_password(&settings.data_dir, made_password.as_ref())?;
     let control = Control::start(config, store.clone(), publisher).await.map_err(told)?;
@@ -155,12 +116,13 @@ pub(crate) async fn assemble(
         telemetry: Arc::clone(&telemetry),
         store: store.clone(),
         trail,
+        export: settings.audit_journald.then(journal::audit).transpose()?,
         log: log.clone(),
         shutdown: shutdown.clone(),
         tasks: tasks.clone(),
     };
     let ops = Ops::start(ops_config(&settings, *address, clock.clone()), ports).map_err(told)?;
-    let records = Records::start(record_files(&settings), base.records(&telemetry, &history))?;
+    let records = Records::start(record_files(&settings, !alone), base.records(&telemetry, &history))?;
     let kept = listener.try_clone().context("keeping the listener")?;
     let workers = data.serve(kept, workers, settings.clients, mount(&control)).await.context("serving")?;
     ops.resume();
@@ -198,12 +160,13 @@ fn workers(settings: &Settings) -> usize {
     }
 }
 
-fn record_files(settings: &Settings) -> Bounds {
+fn record_files(settings: &Settings, beside: bool) -> Bounds {
     Bounds {
         folder: settings.log_dir.clone(),
         extension: if settings.access_json { "jsonl" } else { "log" },
         bytes: settings.access_file_bytes,
         files: settings.access_files,
+        beside,
     }
 }
 
@@ -227,22 +190,6 @@ fn leave_password(data_dir: &Path, made: Option<&Secret<String>>) -> anyhow::Res
     let path = data_dir.join("admin-password");
     secrets::write(&path, &format!("{}\n", password.expose())).map_err(|error| anyhow!(error))?;
     Ok(Some(path))
-}
-
-/// What lies in it (hashes, keys, records of traffic) is nobody else's to read.
-fn private_folder(folder: &Path) -> anyhow::Result<()> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.with_context(|| format!("making {}", folder.display()))
-}
-
-/// Takes the listener that systemd or our own predecessor left, else binds.
-fn listen(wanted: SocketAddr, inherited: Option<TcpListener>) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = match inherited {
-        Some(listener) => listener,
-        None => TcpListener::bind(wanted).with_context(|| format!("listen = {wanted}: cannot bind"))?,
-    };
-    let address = listener.local_addr()?;
-    Ok((listener, address))
 }
 
 /// Keys that sign and verify tokens, and the one that values at rest are encrypted with.
@@ -278,11 +225,28 @@ fn token_key(key: Secret<String>) -> TokenKey {
     TokenKey { kid, secret: Secret::new(key.expose().clone().into_bytes()) }
 }
 
+/// The container engine, if the settings name one or leave it to the default.
+fn engine(settings: &Settings) -> Option<Arc<Probe>> {
+    let host = settings.docker_host.as_deref()?;
+    let docker = if settings.is_default("docker_host") { Docker::usual(host) } else { Docker::at(host) };
+    Some(Arc::new(Probe::new(Arc::new(docker))))
+}
+
+/// What control is given beside settings.
+struct ControlPorts<'a> {
+    clock: Clock,
+    shutdown: &'a Shutdown,
+    telemetry: &'a Arc<Telemetry>,
+    history: &'a History,
+    reloader: &'a Reloader,
+    audit_floor: u64,
+}
+
 fn control_config(
     settings: &Settings,
     (signing_keys, encryption_key): Keys,
     store: &Store,
-    (clock, shutdown, telemetry, reloader): (Clock, &Shutdown, &Arc<Telemetry>, &Reloader),
+    ports: ControlPorts<'_>,
 ) -> anyhow::Result<(ControlConfig, Option<Secret<String>>)> {
     let empty = store.scan("users")?.is_empty();
     let made = (empty && settings.admin_password.is_none()).then(|| Secret::new(secrets::random_text(24)));
@@ -323,30 +287,36 @@ fn control_config(
         localhost_bypass: settings.localhost_bypass,
         limits: settings.gateway.clone(),
         page_size_max: settings.page_size_max,
-        audit_floor: 0,
+        audit_floor: ports.audit_floor,
         backups: settings.data_dir.join("backups"),
         settings_file: settings.file.clone(),
         effective: settings.effective.clone(),
-        reloader: reloader.clone(),
+        reloader: ports.reloader.clone(),
         data_dir: settings.data_dir.clone(),
         log_dir: settings.log_dir.clone(),
-        shutdown: shutdown.clone(),
+        shutdown: ports.shutdown.clone(),
         check: DataPlane::check,
-        telemetry: Arc::clone(telemetry),
-        history: History::default(),
+        telemetry: Arc::clone(ports.telemetry),
+        history: ports.history.clone(),
         metrics: settings.metrics.clone(),
-        engine: settings.docker_host.as_deref().map(|host| Arc::new(Probe::new(Arc::new(Docker::at(host))))),
-        clock,
+        engine: engine(settings),
+        clock: ports.clock,
     };
     Ok((config, made))
 }
 
 /// What control is to work with after the settings were read anew.
 pub(crate) fn reloaded(house: &House, new: &Settings) -> anyhow::Result<ControlConfig> {
-    let ports = (Clock::System, &house.shutdown, &house.telemetry, &house.reloader);
-    let (mut config, _) = control_config(new, keys(new)?, &house.store, ports)?;
-    config.history = house.history.clone();
-    Ok(config)
+    let ports = ControlPorts {
+        clock: Clock::System,
+        shutdown: &house.shutdown,
+        telemetry: &house.telemetry,
+        history: &house.history,
+        reloader: &house.reloader,
+        // Numbers are given by the change thread, which was told at the start.
+        audit_floor: 0,
+    };
+    Ok(control_config(new, keys(new)?, &house.store, ports)?.0)
 }
 
 /// Where the store lies.

@@ -15,7 +15,7 @@ use bytes::BytesMut;
 use command_fds::{CommandFdExt as _, FdMapping};
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_data::Adopter;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 use std::ffi::OsString;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -25,7 +25,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::time::timeout;
 
 /// How long the new process may take to read its settings, and then to serve. New connections wait for the second.
@@ -48,15 +48,24 @@ pub(crate) struct Inherited {
 }
 
 /// Takes the inherited descriptors; once.
-pub(crate) fn inherited() -> Inherited {
+///
+/// # Errors
+/// When there are others than a listener and the socket of a handover: connections to them would wait for ever.
+pub(crate) fn inherited() -> anyhow::Result<Inherited> {
     let mut given = listenfd::ListenFd::from_env();
-    let listener = given.take_tcp_listener(0).unwrap_or_default();
+    let expected = "the service manager gives other descriptors (LISTEN_FDS) than one TCP listener; \
+                    gatehoused.socket may have one ListenStream= only";
+    let listener = match given.len() {
+        0 => None,
+        _ => given.take_tcp_listener(0).context(expected)?,
+    };
     let (family, kind) = wire::kind();
     let wire = match given.len() {
         0 | 1 => None,
-        _ => given.take_custom(1, family, kind, "handover socket").unwrap_or_default(),
+        2 => given.take_custom(1, family, kind, "handover socket").context(expected)?,
+        count => bail!("{expected}, not {count}"),
     };
-    Inherited { listener, wire }
+    Ok(Inherited { listener, wire })
 }
 
 /// The program that a restart starts.
@@ -158,8 +167,9 @@ impl Successor {
     /// Ends it, if it has not ended by itself; it holds nothing any more when this returns.
     pub(crate) async fn abort(mut self) {
         if self.ended.is_none() {
-            // Its parent, the launcher, has not reaped it yet, so that the number is still its own.
-            if let Err(error) = kill_process(self.pid, Signal::KILL) {
+            // By its parent, which alone knows whether the number is still its own.
+            let report = self.report.get_mut().get_mut();
+            if let Err(error) = report.write_all(&[launch::KILL]).await {
                 tracing::warn!(target: "restart", %error, "the new process was not ended");
             }
             self.end().await;

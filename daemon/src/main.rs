@@ -1,11 +1,15 @@
 //! `gatehoused`: from the command line to the exit code. No logic lives here.
 
 mod assemble;
+mod audit_cli;
+mod base;
+mod closing;
 mod demo;
 mod docs;
 mod exit;
 mod handover;
 mod history;
+mod journal;
 mod logging;
 mod records;
 mod restart;
@@ -58,6 +62,9 @@ enum Verb {
     /// Work on the store while no daemon runs
     #[command(subcommand)]
     Store(store_cli::StoreVerb),
+    /// Verify or export the audit trail, also of a copy, also while a daemon runs
+    #[command(subcommand)]
+    Audit(audit_cli::AuditVerb),
     /// Between two daemons during a restart
     #[command(hide = true)]
     Launch {
@@ -91,6 +98,7 @@ fn main() -> ExitCode {
     }
     let outcome = match arguments.command {
         Some(Verb::Store(verb)) => store_cli::run(&verb, &checked),
+        Some(Verb::Audit(verb)) => audit_cli::run(&verb, &checked),
         _ => run::run(checked, inputs, arguments.demo),
     };
     ended(outcome)

@@ -36,8 +36,16 @@ pub(crate) struct RecordsPorts {
 /// The writer thread.
 #[derive(Debug)]
 pub(crate) struct Records {
-    stop: SyncSender<()>,
+    wishes: SyncSender<Wish>,
     thread: JoinHandle<()>,
+}
+
+/// What the writer is asked for beside its work.
+enum Wish {
+    /// A batch now, and word of it.
+    Flush(SyncSender<()>),
+    /// A last batch.
+    Stop,
 }
 
 impl Records {
@@ -51,26 +59,35 @@ impl Records {
         let lines = Lines::new(json, ports.redactor.clone());
         let mut writer =
             Writer { ports, files, lines, records: Vec::new(), text: Vec::new(), failing: false };
-        // Room for one message; a second stop would find the thread gone.
-        let (stop, stopped) = sync_channel(1);
+        // Full: the asker waits for one batch.
+        let (wishes, asked) = sync_channel(1);
         let thread = std::thread::Builder::new().name("records".to_owned()).spawn(move || {
             loop {
-                let last = !matches!(
-                    stopped.recv_timeout(Duration::from_millis(BATCH_MILLIS)),
-                    Err(RecvTimeoutError::Timeout)
-                );
+                let wish = asked.recv_timeout(Duration::from_millis(BATCH_MILLIS));
                 writer.batch();
-                if last {
-                    break;
+                match wish {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Wish::Flush(done)) => drop(done.send(())),
+                    Ok(Wish::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 }
             }
         })?;
-        Ok(Self { stop, thread })
+        Ok(Self { wishes, thread })
+    }
+
+    /// Writes and counts what is finished by now. Blocks on the disk.
+    pub(crate) fn flush(&self) {
+        // Room for the one answer.
+        let (done, flushed) = sync_channel(1);
+        if self.wishes.send(Wish::Flush(done)).is_ok() {
+            // A thread that is gone has nothing left to write.
+            flushed.recv().ok();
+        }
     }
 
     /// Writes what is left and ends.
     pub(crate) fn stop(self) {
-        self.stop.send(()).ok();
+        self.wishes.send(Wish::Stop).ok();
         drop(self.thread.join());
     }
 }

@@ -3,6 +3,7 @@
 //! its settings are read nothing here is closed, and after that the appliance is assembled here again.
 
 use crate::assemble::House;
+use crate::closing::{self, Plane};
 use crate::handover::{Adoption, Program, Successor, Wire, Word};
 use crate::records::Records;
 use crate::run::{Signals, notify_main};
@@ -78,44 +79,17 @@ fn refused(error: &anyhow::Error) -> Refusal {
 
 /// Closes all that knows the store, and the store; what is in flight goes on. New connections wait from here on.
 async fn close(house: House) -> Old {
-    let House {
-        settings,
-        shutdown,
-        data,
-        control,
-        telemetry,
-        mut workers,
-        ops,
-        tasks,
-        store,
-        records,
-        history_file,
-        ..
-    } = house;
-    shutdown.enter(Phase::Draining);
-    workers.pause().await;
-    let moves = workers.move_on();
+    let (mut plane, rooms) = closing::parted(house);
+    plane.shutdown.enter(Phase::Draining);
+    plane.workers.pause().await;
+    let moves = plane.workers.move_on();
     let until = Instant::now() + SETTLES;
-    while telemetry.local.load(Ordering::Acquire) > 0 && Instant::now() < until {
+    while plane.telemetry.local.load(Ordering::Acquire) > 0 && Instant::now() < until {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    shutdown.enter(Phase::Closing);
-    // What is in flight has paid when it was let in.
-    match tokio::time::timeout(SETTLES, control.settle()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(problem)) => {
-            tracing::error!(target: "restart", code = problem.code, "leased credits are not written back: {problem}");
-        }
-        Err(_) => tracing::error!(target: "restart", "leased credits are not written back in time"),
-    }
-    ops.close().await;
-    // What it cuts, a backup for example, is taken up by the next one.
-    if tokio::time::timeout(SETTLES, tasks.close()).await.is_err() {
-        tracing::warn!(target: "restart", "a task goes on without the store");
-    }
-    history_file.stop();
-    ops.settle();
-    store.close();
+    plane.shutdown.enter(Phase::Closing);
+    let Plane { settings, telemetry, data, workers, records, .. } = plane;
+    rooms.close(&records, telemetry.in_flight.load(Ordering::Acquire), SETTLES).await;
     let drain = settings.drain;
     let handover_drain = Some(settings.handover_drain).filter(|bound| !bound.is_zero()).unwrap_or(drain);
     Old { telemetry, data, workers, records, moves, handover_drain, drain }

@@ -1,6 +1,8 @@
 //! The daemon's life: start, signals, sd_notify, the end, restart by executing the binary anew.
 
-use crate::assemble::{self, Base, House};
+use crate::assemble::{self, Beside, House};
+use crate::base::{self, Base};
+use crate::closing::{self, Plane};
 use crate::demo;
 use crate::handover::{self, Adoption, Inherited, Predecessor, Program};
 use crate::restart::{self, Attempt};
@@ -32,7 +34,7 @@ pub(crate) fn run(settings: Settings, inputs: Inputs, demo: bool) -> anyhow::Res
     let binary = std::env::current_exe().context("finding the binary")?;
     let program = Program { binary, arguments: std::env::args_os().skip(1).collect() };
     let start = Start { settings, inputs, demo, program };
-    let (start, anew) = actix_web::rt::System::new().block_on(live(start, handover::inherited()))?;
+    let (start, anew) = actix_web::rt::System::new().block_on(live(start, handover::inherited()?))?;
     match anew {
         None => Ok(()),
         Some(listener) => Err(become_anew(start.program, listener)),
@@ -70,14 +72,15 @@ struct Start {
 }
 
 /// The listener comes back if the process is to execute its binary anew.
-async fn live(start: Start, inherited: Inherited) -> anyhow::Result<(Start, Option<TcpListener>)> {
+async fn live(mut start: Start, inherited: Inherited) -> anyhow::Result<(Start, Option<TcpListener>)> {
     let mut signals = Signals::new()?;
     let predecessor = match inherited.wire {
         Some(wire) => Some(Predecessor::greet(wire).await?),
         None => None,
     };
-    let base = assemble::base(&start.settings, inherited.listener)?;
-    let mut house = assembled(&start, &base, None).await?;
+    let base = base::base(&start.settings, inherited.listener)?;
+    let beside = if predecessor.is_some() { Beside::Predecessor } else { Beside::Nothing };
+    let mut house = assembled(&start, &base, beside).await?;
     announce(&house)?;
     let adoption = match predecessor {
         Some(predecessor) => {
@@ -90,9 +93,12 @@ async fn live(start: Start, inherited: Inherited) -> anyhow::Result<(Start, Opti
     let (beats, leftovers) = (watchdog(), TaskGroup::new("leftovers"));
     let listener = loop {
         let ending = serve(&mut house, &base, &mut signals, &start.inputs).await?;
+        // What was taken anew counts on, whatever comes of a restart.
+        start.settings = house.settings.clone();
         if ending == Ending::Exit || !may_overlap() {
             end(house, ending).await;
-            break (ending == Ending::Restart).then_some(base.listener);
+            let anew = ending == Ending::Restart && !signals.ended().await;
+            break anew.then_some(base.listener);
         }
         match restart::attempt(house, &start.program, &base.listener).await {
             Attempt::Done(successor, old) => {
@@ -123,8 +129,8 @@ async fn live(start: Start, inherited: Inherited) -> anyhow::Result<(Start, Opti
     Ok((start, listener))
 }
 
-async fn assembled(start: &Start, base: &Base, refusal: Option<Refusal>) -> anyhow::Result<House> {
-    let house = assemble::assemble(start.settings.clone(), base, refusal).await?;
+async fn assembled(start: &Start, base: &Base, beside: Beside) -> anyhow::Result<House> {
+    let house = assemble::assemble(start.settings.clone(), base, beside).await?;
     if start.demo {
         demo::start(&house).await.context("starting the demo")?;
     }
@@ -133,12 +139,12 @@ async fn assembled(start: &Start, base: &Base, refusal: Option<Refusal>) -> anyh
 
 /// Serves on in this process after its rooms were closed for nothing.
 async fn again(start: &Start, base: &Base, refusal: Refusal) -> anyhow::Result<House> {
-    let house = assembled(start, base, Some(refusal)).await?;
+    let house = assembled(start, base, Beside::Remains(refusal)).await?;
     tracing::warn!(target: "restart", "this process serves on");
     Ok(house)
 }
 
-/// Until the end is asked for, or a restart.
+/// Until the end is asked for, or a restart; `house.settings` are those applied last.
 async fn serve(
     house: &mut House,
     base: &Base,
@@ -146,17 +152,16 @@ async fn serve(
     inputs: &Inputs,
 ) -> anyhow::Result<Ending> {
     let mut reloads = house.reloads.take().context("the door for reloads")?;
-    let now = &*house;
     let ending = loop {
         tokio::select! {
-            ending = now.shutdown.asked() => break ending,
-            _ = signals.terminate.recv() => now.shutdown.ask(Ending::Exit),
-            _ = signals.interrupt.recv() => now.shutdown.ask(Ending::Exit),
-            _ = signals.again.recv() => now.shutdown.ask(Ending::Restart),
-            _ = signals.dump.recv() => dump(now),
-            _ = signals.hangup.recv() => drop(reload(now, base, inputs).await),
+            ending = house.shutdown.asked() => break ending,
+            _ = signals.terminate.recv() => house.shutdown.ask(Ending::Exit),
+            _ = signals.interrupt.recv() => house.shutdown.ask(Ending::Exit),
+            _ = signals.again.recv() => house.shutdown.ask(Ending::Restart),
+            _ = signals.dump.recv() => dump(house),
+            _ = signals.hangup.recv() => drop(reload(house, base, inputs).await),
             // The house holds a sender, so this does not end.
-            Some(asker) = reloads.recv() => drop(asker.send(reload(now, base, inputs).await)),
+            Some(asker) = reloads.recv() => drop(asker.send(reload(house, base, inputs).await)),
         }
     };
     // It may serve on.
@@ -189,6 +194,17 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Whether the end was asked for while nobody listened.
+    async fn ended(&mut self) -> bool {
+        // One turn of the runtime, which hands on what has come.
+        tokio::task::yield_now().await;
+        tokio::select! {
+            biased;
+            () = self.end() => true,
+            () = std::future::ready(()) => false,
         }
     }
 }
@@ -257,7 +273,7 @@ fn dump(house: &House) {
 }
 
 /// SIGHUP: reads the settings anew. What can change live does; what differs and needs a restart is named in the log.
-async fn reload(house: &House, base: &Base, inputs: &Inputs) -> Outcome {
+async fn reload(house: &mut House, base: &Base, inputs: &Inputs) -> Outcome {
     let stamp = NotifyState::monotonic_usec_now();
     match &stamp {
         Ok(stamp) => notify(&[NotifyState::Reloading, stamp.clone()]),
@@ -280,49 +296,43 @@ async fn reload(house: &House, base: &Base, inputs: &Inputs) -> Outcome {
     outcome.map(|(_, waiting)| waiting)
 }
 
-/// Applies the settings as they are now; the log level, and the names of those that wait for a restart.
+/// Applies the settings as they are now, those excepted that are read at a start only; the log level, and the names of
+/// those that wait for a restart.
 async fn reread(
-    house: &House,
+    house: &mut House,
     base: &Base,
     inputs: &Inputs,
 ) -> Result<(String, Vec<&'static str>), Vec<String>> {
     let inputs = Inputs::from_process(inputs.flags.clone(), inputs.file.clone());
     let (merged, file) = settings::merge(&inputs)?;
-    let new = settings::checked::check(&merged, file)?;
+    // What waits for a restart is to be right too.
+    settings::checked::check(&merged, file.clone())?;
+    let waiting = settings::waiting(&house.settings.merged, &merged);
+    let new = settings::checked::check(&settings::pinned(&house.settings.merged, merged), file)?;
     let one = |error: anyhow::Error| vec![format!("{error:#}")];
     let config = assemble::reloaded(house, &new).map_err(one)?;
     house.control.reload(config).await.map_err(|problem| vec![problem.detail])?;
     house.data.resolve_by(upstreams::resolution(&new));
     base.log_filter.set(&new.log_level).map_err(one)?;
-    let waiting = house.settings.needing_restart(&new);
-    Ok((new.log_level, waiting))
+    let level = new.log_level.clone();
+    house.settings = new;
+    Ok((level, waiting))
 }
 
 async fn end(house: House, ending: Ending) {
-    let House {
-        shutdown,
-        data,
-        control,
-        telemetry,
-        mut workers,
-        ops,
-        tasks,
-        store,
-        records,
-        history_file,
-        ..
-    } = house;
+    let (mut plane, rooms) = closing::parted(house);
     // After STOPPING=1 systemd kills this very process once TimeoutStopSec= is over, anew or not.
     if ending == Ending::Exit {
         notify(&[NotifyState::Stopping]);
     }
-    shutdown.enter(Phase::Draining);
-    tracing::info!(target: "run", deadline_secs = shutdown.drain.as_secs(), "draining");
-    data.draining(true);
-    workers.pause().await;
-    let deadline = Instant::now() + shutdown.drain;
+    plane.shutdown.enter(Phase::Draining);
+    tracing::info!(target: "run", deadline_secs = plane.shutdown.drain.as_secs(), "draining");
+    plane.data.draining(true);
+    plane.workers.pause().await;
+    let deadline = Instant::now() + plane.shutdown.drain;
     // Connections that ask for nothing are not waited for longer than QUIET.
     let quiet = Instant::now() + QUIET;
+    let telemetry = &plane.telemetry;
     while Instant::now() < deadline
         && (telemetry.in_flight.load(Ordering::Acquire) > 0
             || (telemetry.connections.load(Ordering::Acquire) > 0 && Instant::now() < quiet))
@@ -330,17 +340,11 @@ async fn end(house: House, ending: Ending) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let left = telemetry.in_flight.load(Ordering::Acquire);
-    shutdown.enter(Phase::Closing);
+    plane.shutdown.enter(Phase::Closing);
+    let Plane { workers, records, .. } = plane;
     workers.stop().await;
-    if let Err(problem) = control.settle().await {
-        tracing::error!(target: "run", code = problem.code, "leased credits are not written back: {problem}");
-    }
-    ops.close().await;
-    tasks.close().await;
+    // Whoever supervises us has a bound of their own.
+    rooms.close(&records, 0, Duration::MAX).await;
     records.stop();
-    history_file.stop();
-    control.settle_usage();
-    ops.settle();
-    store.close();
     tracing::info!(target: "run", cut = left, "ended");
 }

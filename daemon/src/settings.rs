@@ -4,7 +4,7 @@
 pub(crate) mod checked;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod gateway;
+pub(crate) mod gateway;
 mod guards;
 mod observing;
 pub(crate) mod secrets;
@@ -18,6 +18,9 @@ use table::{Alias, Convert, SETTINGS, Setting};
 
 /// Where the file lies when no flag names another.
 pub(crate) const FILE: &str = "/etc/gatehouse/gatehouse.toml";
+
+/// The source of a value that nobody gave.
+const DEFAULT: &str = "default";
 
 /// What the process was started with, as data: tests make their own.
 #[derive(Debug, Default, Clone)]
@@ -47,6 +50,13 @@ pub(crate) struct Value {
     pub(crate) source: String,
 }
 
+impl std::fmt::Debug for Value {
+    /// Without the text: it may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Value").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
 /// All merged values by setting name.
 pub(crate) type Merged = BTreeMap<&'static str, Value>;
 
@@ -69,6 +79,24 @@ pub(crate) fn merge(inputs: &Inputs) -> Result<(Merged, Option<PathBuf>), Vec<St
     if problems.is_empty() { Ok((merged, file.path)) } else { Err(problems) }
 }
 
+/// Names of the settings that differ and are read at a start only.
+pub(crate) fn waiting(now: &Merged, new: &Merged) -> Vec<&'static str> {
+    let text = |merged: &Merged, name: &str| merged.get(name).map(|value| value.text.clone());
+    let differs = |setting: &&Setting| setting.start && text(now, setting.name) != text(new, setting.name);
+    SETTINGS.iter().filter(differs).map(|setting| setting.name).collect()
+}
+
+/// New settings with the present ones in the place of those that are read at a start only: a reload must not take half
+/// of what belongs together, such as another data folder's keys.
+pub(crate) fn pinned(now: &Merged, mut new: Merged) -> Merged {
+    for setting in SETTINGS.iter().filter(|setting| setting.start) {
+        if let Some(value) = now.get(setting.name) {
+            new.insert(setting.name, value.clone());
+        }
+    }
+    new
+}
+
 fn lookup(setting: &Setting, inputs: &Inputs, file: &BTreeMap<String, String>) -> Result<Value, String> {
     if let Some(text) = inputs.flags.get(setting.name) {
         return Ok(Value {
@@ -88,7 +116,7 @@ fn lookup(setting: &Setting, inputs: &Inputs, file: &BTreeMap<String, String>) -
     if let Some(text) = file.get(setting.name) {
         return Ok(Value { text: text.clone(), source: "file".to_owned() });
     }
-    Ok(Value { text: setting.default.to_owned(), source: "default".to_owned() })
+    Ok(Value { text: setting.default.to_owned(), source: DEFAULT.to_owned() })
 }
 
 fn from_environment(
@@ -164,12 +192,19 @@ fn convert(
 
 /// A variable that begins with `GATEHOUSE_` and is none of ours is a typing error.
 fn unknown_variables(inputs: &Inputs, problems: &mut Vec<String>) {
+    let file = |setting: &Setting| format!("{}_FILE", setting.variable());
     let known: Vec<String> = SETTINGS
         .iter()
-        .flat_map(|setting| [setting.variable(), format!("{}_FILE", setting.variable())])
+        .flat_map(|setting| std::iter::once(setting.variable()).chain(setting.secret.then(|| file(setting))))
         .chain(["GATEHOUSE_CONFIG", "GATEHOUSE_SOCKET", "GATEHOUSE_PLAIN"].map(str::to_owned))
         .collect();
     for name in inputs.environment.keys().filter(|name| name.starts_with("GATEHOUSE_")) {
+        if let Some(open) = SETTINGS.iter().find(|setting| !setting.secret && file(setting) == *name) {
+            let (own, variable) = (open.name, open.variable());
+            problems
+                .push(format!("environment: {name}: {own} is no secret; expected its value in {variable}"));
+            continue;
+        }
         // Variables of the tests and of the benchmark are none of the daemon's.
         if !known.contains(name) && !name.starts_with("GATEHOUSE_TEST_") {
             problems.push(unknown(name, "environment", known.iter().map(String::as_str)));
@@ -253,12 +288,11 @@ pub(crate) fn print(merged: &Merged) -> String {
 pub(crate) fn effective(merged: &Merged) -> Vec<Effective> {
     let one = |setting: &Setting| {
         let value = merged.get(setting.name)?;
-        let live = !checked::AT_START.contains(&setting.name);
         Some(Effective {
             name: setting.name,
             value: shown(setting, value),
             source: value.source.clone(),
-            live,
+            live: !setting.start,
         })
     };
     SETTINGS.iter().filter_map(one).collect()
@@ -320,8 +354,40 @@ mod tests {
         let key = shown.iter().find(|one| one.name == "signing_key").unwrap();
         assert_eq!((key.value.as_str(), key.live), ("•••", true));
         assert!(!shown.iter().find(|one| one.name == "workers").unwrap().live);
-        for name in checked::AT_START {
-            assert!(table::named(name).is_some(), "{name}");
-        }
+        assert!(!format!("{merged:?}").contains("quite-a-secret"));
+    }
+
+    #[test]
+    fn what_is_read_at_a_start_waits_for_one() {
+        let (now, _) = merge(&inputs(&[])).unwrap();
+        let (new, _) = merge(&inputs(&[
+            ("GATEHOUSE_DATA_DIR", "/elsewhere"),
+            ("GATEHOUSE_ARGON2_LANES", "2"),
+            ("GATEHOUSE_PROXY_PROTOCOL", "true"),
+            ("GATEHOUSE_ACCESS_FILES", "3"),
+            ("LOG_LEVEL", "debug"),
+        ]))
+        .unwrap();
+        assert_eq!(waiting(&now, &new), ["data_dir", "access_files", "argon2_lanes", "proxy_protocol"]);
+        let taken = pinned(&now, new);
+        assert_eq!(waiting(&now, &taken), [""; 0]);
+        assert_eq!(
+            (taken["log_level"].text.as_str(), taken["data_dir"].text.as_str()),
+            ("debug", "/var/lib/gatehouse")
+        );
+    }
+
+    #[test]
+    fn only_a_secret_may_lie_in_a_file() {
+        let problems = merge(&inputs(&[("GATEHOUSE_LISTEN_FILE", "/x")])).err().unwrap();
+        assert!(
+            problems[0].contains("listen is no secret") && problems[0].contains("GATEHOUSE_LISTEN"),
+            "{problems:?}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "in-a-file\n").unwrap();
+        let (merged, _) = merge(&inputs(&[("GATEHOUSE_SIGNING_KEY_FILE", path.to_str().unwrap())])).unwrap();
+        assert_eq!(merged["signing_key"].text, "in-a-file");
     }
 }

@@ -54,7 +54,7 @@ fn check(store: &Store, settings: &Settings) -> anyhow::Result<String> {
         said.push_str(&format!("{table}: {} rows\n", rows.len()));
     }
     let audit = AuditLog::open(&settings.data_dir.join("audit")).context("opening the audit trail")?;
-    let records = audit.verify().map_err(|broken| anyhow::anyhow!("audit trail: {broken}"))?;
+    let records = audit.verify().map_err(|broken| anyhow::anyhow!("audit trail: {broken}"))?.records;
     said.push_str(&format!("audit trail: {records} records, chain intact"));
     Ok(said)
 }

@@ -2,14 +2,13 @@
 //! addresses. The data plane reads no file; it is handed this.
 
 use crate::settings::checked::Settings;
+use crate::settings::gateway::DNS_PORT;
 use gatehouse_data::Resolution;
 use rustls_pki_types::CertificateDer;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-/// Where a name server listens, if nothing else is said.
-pub(crate) const DNS_PORT: u16 = 53;
 /// A question's time and how often it is asked again: shorter than the system's five seconds, since a client waits.
 const TIMEOUT_MS: u64 = 2_000;
 const ATTEMPTS: usize = 2;

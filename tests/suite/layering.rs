@@ -90,8 +90,29 @@ fn every_dependency_has_its_reason() {
         })
         .collect();
     assert!(unused.is_empty(), "declared and used by nobody: {unused:?}");
-    let missing: Vec<_> = used.iter().filter(|name| !text.contains(&format!("`{name}`"))).collect();
+    let (missing, twice) = reasons(&text, &used);
     assert!(missing.is_empty(), "without a reason in ARCHITECTURE.md: {missing:?}");
+    assert!(twice.is_empty(), "with two rows in ARCHITECTURE.md: {twice:?}");
+}
+
+/// Crates without a row under `## Dependencies`, and names with more than one.
+fn reasons(text: &str, used: &BTreeSet<String>) -> (Vec<String>, Vec<String>) {
+    let section = text.split("\n## Dependencies\n").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let mut rows = BTreeMap::<String, usize>::new();
+    for line in section.unwrap_or_default().lines().filter(|line| line.starts_with("| `")) {
+        let cell = line.split('|').nth(1).unwrap_or_default();
+        for name in cell.split('`').skip(1).step_by(2) {
+            *rows.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    let missing = used.iter().filter(|name| !rows.contains_key(*name)).cloned().collect();
+    (missing, rows.into_iter().filter(|(_, count)| *count > 1).map(|(name, _)| name).collect())
+}
+
+#[test]
+fn a_crate_without_a_row_and_one_with_two_are_found() {
+    let text = "# A\n`c` elsewhere\n## Dependencies\n\n| Crate | Why |\n|---|---|\n| `a`, `b` | x |\n| `b` | `c` |\n";
+    assert_eq!(reasons(text, &names("a, c")), (vec!["c".to_owned()], vec!["b".to_owned()]));
 }
 
 /// Whether a line has the words, and not as the end of a longer one.

@@ -14,6 +14,7 @@ mod cli;
 mod console;
 mod disk;
 mod edges;
+mod ending;
 mod engine;
 mod faults;
 mod gateway;

@@ -22,7 +22,7 @@ const RESTARTS: usize = 3;
 const WAIT: Duration = Duration::from_millis(500);
 
 /// A client that tries nothing twice.
-struct Client {
+pub(crate) struct Client {
     address: String,
     token: String,
     open: Option<BufReader<TcpStream>>,
@@ -30,13 +30,13 @@ struct Client {
 }
 
 impl Client {
-    fn new(daemon: &Daemon, token: &str) -> Self {
+    pub(crate) fn new(daemon: &Daemon, token: &str) -> Self {
         let address = daemon.url.trim_start_matches("http://").to_owned();
         Self { address, token: token.to_owned(), open: None, opened: 0 }
     }
 
     /// Begins a request; the head of its answer, and how long its content is.
-    fn ask(&mut self, path: &str, id: &str) -> (String, usize) {
+    pub(crate) fn ask(&mut self, path: &str, id: &str) -> (String, usize) {
         let stream = self.open.get_or_insert_with(|| {
             self.opened += 1;
             BufReader::new(TcpStream::connect(&self.address).unwrap())
@@ -56,14 +56,14 @@ impl Client {
         (lower, length.unwrap())
     }
 
-    fn content(&mut self, bytes: usize) -> Vec<u8> {
+    pub(crate) fn content(&mut self, bytes: usize) -> Vec<u8> {
         let mut content = vec![0; bytes];
         self.open.as_mut().unwrap().read_exact(&mut content).unwrap();
         content
     }
 
     /// A whole request; its status.
-    fn get(&mut self, path: &str, id: &str) -> String {
+    pub(crate) fn get(&mut self, path: &str, id: &str) -> String {
         let (head, length) = self.ask(path, id);
         self.content(length);
         if head.contains("connection: close") {
@@ -81,7 +81,7 @@ fn boot(daemon: &Daemon) -> Result<String, String> {
 }
 
 /// What is said of restarts; while there is none of the sockets, why.
-fn health(daemon: &Daemon) -> String {
+pub(crate) fn health(daemon: &Daemon) -> String {
     let (_, items) = match daemon.ops("GET", "/v1/health", None) {
         Ok(items) => items,
         Err(error) => return error.to_string(),
@@ -238,15 +238,16 @@ fn a_revocation_holds_on_connections_that_are_older_than_the_process() {
 }
 
 /// A daemon whose binary lies where it can be replaced.
-fn replaceable(folder: &Path, manager: &Manager) -> Daemon {
+pub(crate) fn replaceable(folder: &Path, manager: &Manager, settings: &[(&str, &str)]) -> Daemon {
     let path = folder.join("gatehoused");
     std::fs::copy(binary(), &path).unwrap();
     let mut command = Command::new(&path);
     command.env_clear().stdin(Stdio::null()).env("PATH", "/usr/bin:/bin");
-    Daemon::start_as(command, &folder.join("data"), &[("NOTIFY_SOCKET", manager.path())]).unwrap()
+    let settings = [&[("NOTIFY_SOCKET", manager.path())], settings].concat();
+    Daemon::start_as(command, &folder.join("data"), &settings).unwrap()
 }
 
-fn replace(folder: &Path, script: &str) {
+pub(crate) fn replace(folder: &Path, script: &str) {
     let new = folder.join("new");
     std::fs::write(&new, format!("#!/bin/sh\n{script}\n")).unwrap();
     std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -254,7 +255,7 @@ fn replace(folder: &Path, script: &str) {
 }
 
 /// The scripts that take the new program's place, and what is told of their end.
-const BROKEN: &[(&str, &str)] = &[
+pub(crate) const BROKEN: &[(&str, &str)] = &[
     // It does not start at all.
     ("exit 1", "exit status: 1"),
     // It reads its settings, waits for the store and cannot open it.
@@ -267,7 +268,7 @@ const BROKEN: &[(&str, &str)] = &[
 fn a_broken_program_leaves_the_old_process_serving_with_everything_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let mut manager = Manager::start(folder.path()).unwrap();
-    let daemon = replaceable(folder.path(), &manager);
+    let daemon = replaceable(folder.path(), &manager, &[]);
     manager.hear("READY=1").unwrap();
     let admin = daemon.login("admin", PASSWORD).unwrap();
     let (over, mut idle) = (AtomicBool::new(false), Client::new(&daemon, &admin));

@@ -26,7 +26,13 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "consumers", words: "[NAME]", about: "consumers" },
     Verb { name: "tokens", words: "[NAME]", about: "API keys, never their secret" },
     Verb { name: "health", words: "", about: "what is well and what is not" },
-    Verb { name: "audit", words: "[QUERY]", about: "who did what" },
+    Verb { name: "audit", words: "[QUERY]", about: "who did what: actor:x action:x object:x since:1h" },
+    Verb {
+        name: "audit",
+        words: "verify",
+        about: "follows the whole chain; 1 and the first broken record if it breaks",
+    },
+    Verb { name: "audit", words: "export [QUERY]", about: "all records as JSON lines, oldest first" },
     Verb { name: "runs", words: "", about: "runs of runbooks" },
     Verb { name: "plan", words: "RUNBOOK --param value…", about: "what a runbook would do" },
     Verb {

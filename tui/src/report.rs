@@ -3,7 +3,7 @@
 use crate::clock::{between, date_time, time_with_millis};
 use crate::text::{clean, grouped, width};
 use gatehouse_common::health::{HealthItem, Severity};
-use gatehouse_common::ops::audit::AuditPage;
+use gatehouse_common::ops::audit::{AuditBreak, AuditPage, AuditVerdict};
 use gatehouse_common::ops::entities::{Consumer, Page, Route, Token};
 use gatehouse_common::ops::hello::{Door, Hello};
 use gatehouse_common::ops::logs::{Level, LogItem};
@@ -261,6 +261,22 @@ pub fn audit(page: &AuditPage) -> Vec<String> {
         (None, false) => "CHAIN NOT VERIFIED".to_owned(),
     });
     lines
+}
+
+/// Where a trail breaks.
+#[must_use]
+pub fn audit_break(broken: &AuditBreak) -> String {
+    format!("CHAIN BROKEN: {} line {}: {}", clean(&broken.file), broken.line, clean(&broken.why))
+}
+
+/// `gatehouse audit verify`.
+#[must_use]
+pub fn audit_verdict(verdict: &AuditVerdict) -> Vec<String> {
+    let AuditVerdict { records, files, hash, broken } = verdict;
+    vec![match broken {
+        Some(broken) => audit_break(broken),
+        None => format!("{records} records in {files} files, chain intact, last hash {}", clean(hash)),
+    }]
 }
 
 /// `gatehouse runs`.

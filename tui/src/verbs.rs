@@ -6,7 +6,7 @@ use crate::output::Output;
 use crate::{clock, exit, report};
 use gatehouse_common::health::HealthItem;
 use gatehouse_common::ops::Item;
-use gatehouse_common::ops::audit::AuditPage;
+use gatehouse_common::ops::audit::{AuditPage, AuditVerdict, Exported};
 use gatehouse_common::ops::entities::{Consumer, Page, Route, Token};
 use gatehouse_common::ops::hello::Hello;
 use gatehouse_common::ops::logs::LogItem;
@@ -107,7 +107,7 @@ impl Work<'_, '_> {
             "consumers" => self.show::<Page<Consumer>>(&list("/v1/consumers"), report::consumers).await,
             "tokens" => self.show::<Page<Token>>(&list("/v1/tokens"), |page| report::tokens(page, now)).await,
             "health" => self.show::<Vec<HealthItem>>("/v1/health", |items| report::health(items, now)).await,
-            "audit" => self.show::<AuditPage>(&query("/v1/audit", &[("q", &words)]), report::audit).await,
+            "audit" => self.audit(&words).await,
             "runs" => self.show::<Vec<RunSummary>>("/v1/runs", |runs| report::runs(runs)).await,
             "hello" => self.show::<Hello>("/v1/hello", report::hello).await,
             "logs" => self.logs(&words).await,
@@ -127,6 +127,33 @@ impl Work<'_, '_> {
             self.output.object(&value)?;
         } else {
             self.output.lines(&text(&value))?;
+        }
+        Ok(exit::DONE)
+    }
+
+    async fn audit(&mut self, words: &str) -> Result<u8, Failure> {
+        match self.request.words.split_first() {
+            Some((word, [])) if word == "verify" => {
+                let verdict: AuditVerdict = self.client.get("/v1/audit/verify").await?;
+                if self.request.json {
+                    self.output.object(&verdict)?;
+                } else {
+                    self.output.lines(&report::audit_verdict(&verdict))?;
+                }
+                Ok(if verdict.broken.is_none() { exit::DONE } else { exit::FAILED })
+            }
+            Some((word, rest)) if word == "export" => self.export(&rest.join(" ")).await,
+            _ => self.show::<AuditPage>(&query("/v1/audit", &[("q", words)]), report::audit).await,
+        }
+    }
+
+    async fn export(&mut self, words: &str) -> Result<u8, Failure> {
+        let mut lines = self.client.stream(&query("/v1/audit/export", &[("q", words)])).await?;
+        while let Some(line) = lines.next::<Exported>().await? {
+            match line {
+                Exported::Record(record) => self.output.object(&record)?,
+                Exported::Broken { broken } => return Err(Failure::Failed(report::audit_break(&broken))),
+            }
         }
         Ok(exit::DONE)
     }

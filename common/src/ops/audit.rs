@@ -42,7 +42,7 @@ pub struct AuditRecord {
 /// Query of `GET /v1/audit`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditQuery {
-    /// Words that must occur in actor, action, object or outcome.
+    /// A filter, see [`crate::auditquery`].
     #[serde(default)]
     pub q: Option<String>,
     /// At most this many, newest first; default 200.
@@ -62,4 +62,42 @@ pub struct AuditPage {
     /// Where it breaks, in words.
     #[serde(default)]
     pub broken: Option<String>,
+}
+
+/// Reply of `GET /v1/audit/verify`: the whole chain, read from the disk for this answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditVerdict {
+    /// Records that hold, from the first on.
+    pub records: u64,
+    /// Segment files; 0 if the chain breaks.
+    pub files: usize,
+    /// Hash of the last record; empty if the chain breaks.
+    pub hash: String,
+    /// Where it breaks first.
+    #[serde(default)]
+    pub broken: Option<AuditBreak>,
+}
+
+/// Where a chain breaks first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditBreak {
+    /// Segment file.
+    pub file: String,
+    /// Line in it, from 1; 0 if it is the whole file.
+    pub line: usize,
+    /// What is wrong, naming the record.
+    pub why: String,
+}
+
+/// A line of `GET /v1/audit/export`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Exported {
+    /// A record.
+    Record(AuditRecord),
+    /// The last line, where the trail cannot be read any further.
+    Broken {
+        /// Where.
+        broken: AuditBreak,
+    },
 }

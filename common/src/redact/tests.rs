@@ -65,10 +65,14 @@ fn bounds() {
     assert!(Redactor::new(["", " "]).unwrap().names.is_empty());
 }
 
-/// What would be quadratic if anything were looked at again and again.
+/// What would be quadratic if anything were looked at again and again: each takes milliseconds, a square nearly a second.
 #[test]
 fn hard_texts_take_linear_time() {
-    let started = std::time::Instant::now();
+    let took = |text: &str| {
+        let begun = std::time::Instant::now();
+        let _redacted = redactor().redact(text);
+        begun.elapsed()
+    };
     for piece in [
         "token=",
         "token=\\",
@@ -80,6 +84,9 @@ fn hard_texts_take_linear_time() {
         "xeyJ",
         "mcp_",
         "bearer ",
+        "xbearer+",
+        "+bearer+",
+        "bearer.",
         "://",
         "a@",
         "\"",
@@ -90,12 +97,12 @@ fn hard_texts_take_linear_time() {
         "-",
     ] {
         let text = piece.repeat(TEXT_BYTES / 4 / piece.len());
-        let _redacted = redactor().redact(&text);
-        let led = format!("token=[{text}");
-        let _redacted = redactor().redact(&led);
+        for text in [format!("token=[{text}"), text] {
+            // The least of some: the machine may be busy with something else.
+            let least = (0..3).map(|_| took(&text)).min();
+            assert!(least.is_some_and(|least| least.as_millis() < 400), "{piece}: {least:?}");
+        }
     }
-    // Even unoptimised each takes a few milliseconds; a square of the length would take minutes.
-    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
 proptest! {

@@ -151,14 +151,17 @@ impl Cells {
         }
     }
 
-    /// Takes back all blocks, to be written down.
-    fn drain(&self) -> Vec<(Wish, u64)> {
+    /// Takes back all blocks but `kept` credits of each, to be written down.
+    fn drain(&self, kept: u64) -> Vec<(Wish, u64)> {
         let cells = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let all = cells
             .iter()
             .flat_map(|(user, groups)| groups.iter().map(move |(group, cell)| (user, group, cell)));
         let taken = all.map(|(user, group, cell)| {
-            (Wish { consumer: ConsumerId::from(user.as_str()), group: group.clone() }, cell.credit.drain())
+            (
+                Wish { consumer: ConsumerId::from(user.as_str()), group: group.clone() },
+                cell.credit.drain_to(kept),
+            )
         });
         taken.filter(|(_, left)| *left > 0).collect()
     }
@@ -204,11 +207,11 @@ pub(crate) fn lease(state: &State, cells: &Cells, wishes: &[Wish], now_ms: i64) 
     changed.fold(draft, |draft, (user, row)| draft.put(ACCOUNTS, user, row))
 }
 
-/// Writes back what is left of all blocks; for the end, when nobody takes any more.
-pub(crate) fn give_back(state: &State, cells: &Cells) -> Draft {
+/// Writes back what is left of all blocks, but for `kept` credits of each; for the end, when no more than those are taken.
+pub(crate) fn give_back(state: &State, cells: &Cells, kept: u64) -> Draft {
     let mut draft = Draft::quiet();
     let mut rows: BTreeMap<String, Row> = BTreeMap::new();
-    for (Wish { consumer, group }, left) in cells.drain() {
+    for (Wish { consumer, group }, left) in cells.drain(kept) {
         let Some(row) = state.get(ACCOUNTS, consumer.as_str()) else { continue };
         let row = rows.entry(consumer.0).or_insert_with(|| Row::clone(row));
         let has = available(row, &group);

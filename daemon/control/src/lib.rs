@@ -30,6 +30,7 @@ use gatehouse_common::problem::Problem;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::shutdown::Phase;
 use gatehouse_corridor::snapshot::Publisher;
+use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_store::Store;
 use std::sync::Arc;
 use subjects::passwords::Hasher;
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     /// Bounds how many look through the files of records at once.
     pub(crate) looks: Semaphore,
     pub(crate) chaos: Chaos,
+    /// What moves credits; it ends before what is left of them is written down.
+    pub(crate) lending: TaskGroup,
 }
 
 impl Inner {
@@ -119,6 +122,7 @@ impl Control {
             usages,
             looks: Semaphore::new(LOOKS),
             chaos: Chaos::default(),
+            lending: TaskGroup::new("lending"),
         })))
     }
 

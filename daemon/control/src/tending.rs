@@ -23,10 +23,10 @@ const AGAIN: Duration = Duration::from_millis(100);
 const AT_ONCE: usize = 256;
 
 impl Control {
-    /// Starts what control does without being asked; it ends with the group.
+    /// Starts what control does without being asked; it ends with the group, what moves credits with [`Control::settle`].
     pub fn tend(&self, tasks: &TaskGroup) {
         let control = Arc::clone(&self.0);
-        tasks.spawn(async move {
+        self.0.lending.spawn(async move {
             loop {
                 lend(&control).await;
             }
@@ -34,7 +34,7 @@ impl Control {
         let control = Arc::clone(&self.0);
         tasks.spawn(async move { keysets::tend(&control).await });
         let control = Arc::clone(&self.0);
-        tasks.spawn(async move {
+        self.0.lending.spawn(async move {
             let mut due = tokio::time::interval(DUE);
             due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
@@ -46,14 +46,17 @@ impl Control {
         });
     }
 
-    /// Writes down what is left of leased credits. For the end, when no request is in flight any more; what is taken
-    /// after this is not written.
+    /// Ends leasing, for good, and writes down what is left of leased credits. Calls that are still in flight find enough
+    /// in the cells, a credit for each; what they do not take is lost, as a part of a block is in a crash.
     ///
     /// # Errors
     /// What kept it from the disk; blocks are lost then, as in a crash.
-    pub async fn settle(&self) -> Result<(), Problem> {
+    pub async fn settle(&self, in_flight: u64) -> Result<(), Problem> {
+        // First: a block that is leased after what follows would be nobody's.
+        self.0.lending.close().await;
         let cells = Arc::clone(&self.0.changes.cells);
-        self.0.changes.quietly(move |state: &State| Ok(leases::give_back(state, &cells))).await.map(drop)
+        let back = move |state: &State| Ok(leases::give_back(state, &cells, in_flight));
+        self.0.changes.quietly(back).await.map(drop)
     }
 }
 
@@ -112,4 +115,50 @@ fn refill(state: &State, now_secs: i64) -> Draft {
         draft = draft.put(ACCOUNTS, user, row);
     }
     draft.settling(settles)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::config;
+    use gatehouse_common::ids::ConsumerId;
+    use gatehouse_corridor::snapshot;
+    use gatehouse_store::{Batch, Store};
+
+    #[tokio::test]
+    async fn nothing_is_leased_once_it_is_settled() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::memory().unwrap();
+        let mut batch = Batch::default();
+        let user = json!({"username": "ana", "role": "user", "active": true});
+        let row = json!({"username": "ana", "users_credits": {"gold": {"available_credits": 1_000}}});
+        batch.put("users", "ana", user.to_string().into_bytes());
+        batch.put(ACCOUNTS, "ana", row.to_string().into_bytes());
+        store.commit(batch).unwrap();
+        let (publisher, subscriber) = snapshot::door();
+        let seen = subscriber.clone();
+        let tasks = TaskGroup::new("test");
+        tasks.spawn(async move {
+            loop {
+                seen.acknowledge(gatehouse_common::ids::Revision(u64::MAX));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let control = Control::start(config(folder.path()), store, publisher).await.unwrap();
+        control.tend(&tasks);
+        let account = subscriber.snapshots.borrow().consumers["ana"].credits[0].clone();
+        let ask = async || {
+            let filled = account.credit.filled();
+            subscriber.bell.ring(&ConsumerId::from("ana"), &account);
+            tokio::time::timeout(Duration::from_millis(200), filled).await.is_ok()
+        };
+        assert!(ask().await, "while it runs a block is leased");
+        control.settle(2).await.unwrap();
+        assert_eq!(account.credit.left(), 2);
+        let row = || control.0.changes.state().get(ACCOUNTS, "ana").map(|row| leases::available(row, "gold"));
+        assert_eq!(row(), Some(998));
+        assert!(!ask().await);
+        assert_eq!(row(), Some(998), "no more leaves the account");
+        tasks.close().await;
+    }
 }

@@ -1,4 +1,4 @@
-//! Door 5, data to control: the bell by which a worker says that a leased block of credits is empty. Nothing here locks
+//! Door 4, data to control: the bell by which a worker says that a leased block of credits is empty. Nothing here locks
 //! and nothing waits on the side of the data plane.
 
 use crate::snapshot::consumer::Account;

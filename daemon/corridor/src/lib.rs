@@ -1,4 +1,4 @@
-//! The corridor: five doors between the rooms (snapshot, telemetry, command, runs, credits) and the small ports
+//! The corridor: four doors between the rooms (snapshot, telemetry, command, credits) and the small ports
 //! every room needs. It decides nothing.
 
 pub mod actor;
@@ -9,7 +9,6 @@ pub mod history;
 pub mod meter;
 pub mod permission;
 pub mod reload;
-pub mod runs;
 pub mod shutdown;
 pub mod snapshot;
 pub mod tasks;

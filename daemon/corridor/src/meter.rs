@@ -179,7 +179,15 @@ impl Credit {
     /// Takes back what is left, so that it can be written down.
     #[must_use]
     pub fn drain(&self) -> u64 {
-        self.left.swap(0, Ordering::AcqRel)
+        self.drain_to(0)
+    }
+
+    /// Takes back what is left beyond `kept`, which stays to be taken.
+    #[must_use]
+    pub fn drain_to(&self, kept: u64) -> u64 {
+        let left = self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| Some(left.min(kept)));
+        // The closure never declines.
+        left.unwrap_or_default().saturating_sub(kept)
     }
 
     /// Waits for the next fill; to be made before the last look at [`Credit::take`].

@@ -159,13 +159,6 @@ impl Telemetry {
         self.push(worker, record);
     }
 
-    /// [`Telemetry::finish`] for who counts requests, errors, bytes and latency by themselves.
-    pub fn leave(&self, worker: usize, record: AccessRecord) {
-        self.coded(record.status);
-        self.total.attempts(&record);
-        self.push(worker, record);
-    }
-
     fn push(&self, worker: usize, record: AccessRecord) {
         let ring = self.rings.get(worker % self.rings.len());
         if ring.is_none_or(|ring| ring.push(record).is_err()) {
@@ -192,7 +185,7 @@ mod tests {
     fn a_full_ring_drops_and_counts() {
         let telemetry = Telemetry::new(1);
         for _ in 0..=ACCESS_RING_RECORDS {
-            telemetry.leave(0, AccessRecord { status: 204, ..AccessRecord::default() });
+            telemetry.finish(0, None, AccessRecord { status: 204, ..AccessRecord::default() });
         }
         assert_eq!(telemetry.dropped_records.load(Ordering::Relaxed), 1);
         assert_eq!(
@@ -206,14 +199,15 @@ mod tests {
     }
 
     #[test]
-    fn finishing_counts_what_leaving_leaves_to_others() {
+    fn finishing_counts_in_all_places() {
         let telemetry = Telemetry::new(2);
         let route = telemetry.route_stats(&RouteId::from("1"), "shop/v1");
         let record = AccessRecord { status: 429, refused: true, retries: 1, ..AccessRecord::default() };
         telemetry.finish(1, Some(&route), record.clone());
-        telemetry.leave(7, AccessRecord { status: 99, ..record });
+        // A status that is none is in no place of its own.
+        telemetry.finish(7, None, AccessRecord { status: 99, ..record });
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        assert_eq!([&telemetry.total.requests, &telemetry.total.retries].map(read), [1, 2]);
+        assert_eq!([&telemetry.total.requests, &telemetry.total.retries].map(read), [2, 2]);
         assert_eq!([&route.requests, &route.refused, &route.classes[3]].map(read), [1, 1, 1]);
         assert_eq!(telemetry.codes(), [(429, 1)]);
     }

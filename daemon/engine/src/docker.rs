@@ -12,13 +12,21 @@ const TIMEOUT_SECS: u64 = 120;
 #[derive(Debug, Clone)]
 pub struct Docker {
     host: String,
+    /// Somebody named it.
+    wanted: bool,
 }
 
 impl Docker {
     /// An engine at `unix:///PATH`, `tcp://HOST:PORT` or `http://HOST:PORT`; nothing is connected yet.
     #[must_use]
     pub fn at(host: &str) -> Self {
-        Self { host: host.to_owned() }
+        Self { host: host.to_owned(), wanted: true }
+    }
+
+    /// As [`Docker::at`], where an engine usually is and nobody asked for one: a socket that is not for us is then no fault.
+    #[must_use]
+    pub fn usual(host: &str) -> Self {
+        Self { host: host.to_owned(), wanted: false }
     }
 
     /// Whether [`Docker::at`] can do with an address.
@@ -46,6 +54,7 @@ impl Docker {
         let place = self.host.trim_start_matches("unix://").to_owned();
         match (error, kind(error)) {
             (Error::SocketNotFoundError(_), _) | (_, Some(ErrorKind::NotFound)) => EngineError::Absent(place),
+            (_, Some(ErrorKind::PermissionDenied)) if !self.wanted => EngineError::NotOurs(place),
             (_, Some(ErrorKind::PermissionDenied)) => EngineError::Denied(place),
             (_, Some(ErrorKind::ConnectionRefused)) => EngineError::Refused(place),
             _ => EngineError::Failed(format!("{place}: {error}")),
@@ -181,5 +190,6 @@ mod tests {
         // Root may everything, so the error is made.
         let denied = Error::from(std::io::Error::from(ErrorKind::PermissionDenied));
         assert_eq!(Docker::at("unix:///s").told(&denied), EngineError::Denied("/s".into()));
+        assert_eq!(Docker::usual("unix:///s").told(&denied), EngineError::NotOurs("/s".into()));
     }
 }

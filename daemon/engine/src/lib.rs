@@ -32,6 +32,9 @@ pub enum EngineError {
     /// The socket is there, and not for us.
     #[error("{0}: permission denied")]
     Denied(String),
+    /// The usual socket is there, and not for us; nobody said that it should be.
+    #[error("{0}: not for the daemon's user")]
+    NotOurs(String),
     /// The socket or port is there, and nobody listens.
     #[error("{0}: connection refused")]
     Refused(String),

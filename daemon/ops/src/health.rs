@@ -7,6 +7,7 @@ use gatehouse_common::health::{HealthItem, Severity};
 use gatehouse_corridor::telemetry::Telemetry;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 mod audit;
 mod backups;
@@ -23,6 +24,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) audit: &'a AuditTrail,
     pub(crate) windows: &'a Windows,
     pub(crate) telemetry: &'a Telemetry,
+    /// Age of the newest backup, if there is one.
+    pub(crate) backup_age: Option<Duration>,
 }
 
 type Looking<'a> = Pin<Box<dyn Future<Output = Vec<HealthItem>> + Send + 'a>>;

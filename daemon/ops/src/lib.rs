@@ -19,6 +19,7 @@ mod socket;
 mod windows;
 mod world;
 
+pub use audit::AuditExport;
 pub use logring::LogRing;
 
 use actix_web::dev::ServerHandle;
@@ -72,6 +73,8 @@ pub struct OpsPorts {
     pub store: Store,
     /// The audit trail.
     pub trail: AuditLog,
+    /// Where audit records go beside the trail.
+    pub export: Option<AuditExport>,
     /// The newest log lines.
     pub log: LogRing,
     /// Phases.
@@ -119,11 +122,11 @@ impl Ops {
     /// # Errors
     /// A socket that cannot be had, or a folder that cannot be written.
     pub fn start(config: OpsConfig, ports: OpsPorts) -> Result<Self, Problem> {
-        let OpsPorts { control, telemetry, store, trail, log, shutdown, tasks } = ports;
+        let OpsPorts { control, telemetry, store, trail, export, log, shutdown, tasks } = ports;
         let doors = socket::open_both(&config)?;
         let boot = BootId(uuid::Uuid::new_v4().to_string());
         let attached = Attached::default();
-        let audit = AuditTrail::start(trail, store.clone())?;
+        let audit = AuditTrail::start(trail, store.clone(), export)?;
         let windows = Windows::default();
         let world = Arc::new(World {
             control: control.clone(),

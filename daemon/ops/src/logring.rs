@@ -26,10 +26,10 @@ const BIDI: [char; 9] = [
     '\u{2069}',
 ];
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Kept {
-    Line(Box<LogLine>),
-    Access(Box<AccessRecord>),
+    Line(Arc<LogLine>),
+    Access(Arc<AccessRecord>),
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +86,7 @@ impl LogRing {
 
     /// Takes finished requests over.
     pub fn push_access(&self, records: impl Iterator<Item = AccessRecord>) {
-        self.push(records.map(|record| Kept::Access(Box::new(record))));
+        self.push(records.map(|record| Kept::Access(Arc::new(record))));
     }
 
     fn push(&self, new: impl Iterator<Item = Kept>) {
@@ -119,17 +119,21 @@ impl LogRing {
     pub(crate) fn take(&self, from: u64, filter: &LogFilter) -> Taken {
         let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
         let begin = from.max(lines.first);
-        let now_ms = self.clock.unix_ms();
         let skip = usize::try_from(begin - lines.first).unwrap_or(usize::MAX);
+        let chunk: Vec<Kept> = lines.kept.iter().skip(skip).take(CHUNK_LINES).cloned().collect();
+        let end = lines.first + lines.kept.len() as u64;
+        // What follows takes its time, and whoever logs must not wait for it.
+        drop(lines);
+        let now_ms = self.clock.unix_ms();
         let mut taken = Taken { next: begin, missed: begin - from, ..Taken::default() };
-        for kept in lines.kept.iter().skip(skip).take(CHUNK_LINES) {
+        for kept in &chunk {
             let line = told(taken.next, kept, &self.redactor);
             taken.next += 1;
             if filter.matches(&line, now_ms) {
                 taken.lines.push(line);
             }
         }
-        taken.at_end = taken.next >= lines.first + lines.kept.len() as u64;
+        taken.at_end = taken.next >= end;
         taken
     }
 }
@@ -234,7 +238,7 @@ impl<S: tracing::Subscriber> Layer<S> for LogRing {
         if let Some(echo) = &self.echo {
             echo(&line);
         }
-        self.push(std::iter::once(Kept::Line(Box::new(line))));
+        self.push(std::iter::once(Kept::Line(Arc::new(line))));
     }
 }
 

@@ -81,6 +81,8 @@ methods! {
     POST "/v1/runs/{id}/stop" Write runs::stop;
     POST "/v1/runs/{id}/undo" Write runs::undo;
     GET "/v1/audit" Read audit::audit;
+    GET "/v1/audit/verify" Read audit::verify;
+    GET "/v1/audit/export" Read audit::export;
 }
 
 impl Call {

@@ -61,7 +61,9 @@ impl Monitor {
 
     /// Looks now; the items, worst first.
     pub(crate) async fn look(&self) -> Vec<HealthItem> {
+        let backup_age = health::backup_age(&self.world).await;
         let sight = Sight {
+            backup_age,
             world: &self.world,
             audit: &self.audit,
             windows: &self.windows,
@@ -74,7 +76,7 @@ impl Monitor {
         }
         let disk = self.world.disk().ok();
         let disk_free = disk.map(|(free, whole)| free as f64 / whole.max(1) as f64);
-        let backup_age = health::backup_age(&self.world).await.map(|age| age.as_secs());
+        let backup_age = backup_age.map(|age| age.as_secs());
         self.tell(&items, disk.map(|(free, _)| free), backup_age);
         let now_ms = self.world.clock.unix_ms();
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);

@@ -15,7 +15,6 @@ use gatehouse_common::problem::{Code, Problem};
 use gatehouse_common::runbook::{Plan, Risk, RunEvent, Tier};
 use gatehouse_corridor::actor::Actor;
 use gatehouse_corridor::permission::grant;
-use gatehouse_corridor::runs::{Answer, Runs};
 use gatehouse_corridor::tasks::TaskGroup;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -95,38 +94,35 @@ impl Runner {
         let params = [("run".to_owned(), id.to_string())].into();
         self.plan(actor, PlanRequest { runbook: "undo_run".to_owned(), params }).await
     }
-}
 
-impl Runs for Runner {
-    fn plan<'a>(&'a self, actor: &'a Actor, request: PlanRequest) -> Answer<'a, Plan> {
-        Box::pin(async move {
-            let plan = self.0.examine(actor, &request).await?;
-            if !plan.blocked() {
-                self.0.plans.hold(&plan);
-            }
-            Ok(plan)
-        })
+    /// Examines and plans; changes nothing.
+    pub(crate) async fn plan(&self, actor: &Actor, request: PlanRequest) -> Result<Plan, Problem> {
+        let plan = self.0.examine(actor, &request).await?;
+        if !plan.blocked() {
+            self.0.plans.hold(&plan);
+        }
+        Ok(plan)
     }
 
-    fn start<'a>(&'a self, actor: &'a Actor, request: StartRequest) -> Answer<'a, RunSummary> {
-        Box::pin(self.0.start(actor, request))
+    /// Starts exactly the plan of that digest.
+    pub(crate) async fn start(&self, actor: &Actor, request: StartRequest) -> Result<RunSummary, Problem> {
+        self.0.start(actor, request).await
     }
 
-    fn follow<'a>(&'a self, id: &'a RunId) -> Answer<'a, mpsc::Receiver<RunEvent>> {
-        Box::pin(async move {
-            let run = self.0.world.runs.get(id)?;
-            let (events, receiver) = mpsc::channel(FOLLOW_EVENTS);
-            self.0.tasks.spawn(async move {
-                let mut index = 0;
-                while let Some(event) = run.event(index).await {
-                    if events.send(event).await.is_err() {
-                        return;
-                    }
-                    index += 1;
+    /// All events of a run from the first on; ends with the verdict.
+    pub(crate) fn follow(&self, id: &RunId) -> Result<mpsc::Receiver<RunEvent>, Problem> {
+        let run = self.0.world.runs.get(id)?;
+        let (events, receiver) = mpsc::channel(FOLLOW_EVENTS);
+        self.0.tasks.spawn(async move {
+            let mut index = 0;
+            while let Some(event) = run.event(index).await {
+                if events.send(event).await.is_err() {
+                    return;
                 }
-            });
-            Ok(receiver)
-        })
+                index += 1;
+            }
+        });
+        Ok(receiver)
     }
 }
 

@@ -3,17 +3,22 @@
 
 use super::{inherited, with_descriptors};
 use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// The hidden verb.
 pub(crate) const VERB: &str = "launch";
 /// In front of the process id in the first line of the report.
 pub(super) const PID: &str = "pid ";
+/// What the old daemon says to have the new one ended.
+pub(super) const KILL: u8 = b'k';
 
 /// Starts the binary with our descriptors, reports its process id, then its end, to the socket at standard input.
 ///
@@ -24,7 +29,7 @@ pub(crate) fn run(binary: &Path, arguments: &[OsString]) -> anyhow::Result<()> {
     match start(binary, arguments) {
         Ok(mut child) => {
             writeln!(report, "{PID}{}", child.id())?;
-            let status = child.wait()?;
+            let status = outlived(&mut child, &mut report)?;
             writeln!(report, "{status}")?;
         }
         Err(error) => writeln!(report, "{error:#}")?,
@@ -32,8 +37,35 @@ pub(crate) fn run(binary: &Path, arguments: &[OsString]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start(binary: &Path, arguments: &[OsString]) -> anyhow::Result<std::process::Child> {
-    let given = inherited();
+/// Waits for the end of the new process and ends it if the old one asks for that. Its number is its own until it is
+/// waited for here, and nobody else does.
+fn outlived(child: &mut Child, report: &mut UnixStream) -> anyhow::Result<ExitStatus> {
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    let mut asked = true;
+    loop {
+        let mut watched = vec![PollFd::new(&process, PollFlags::IN)];
+        if asked {
+            watched.push(PollFd::new(&*report, PollFlags::IN));
+        }
+        retry_on_intr(|| poll(&mut watched, None))?;
+        let seen: Vec<bool> = watched.iter().map(|one| !one.revents().is_empty()).collect();
+        if seen.first() == Some(&true) {
+            return Ok(child.wait()?);
+        }
+        if seen.get(1) == Some(&true) {
+            let mut word = [0];
+            match report.read(&mut word)? {
+                // The old process is gone, and what it started goes on.
+                0 => asked = false,
+                _ if word == [KILL] => child.kill()?,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn start(binary: &Path, arguments: &[OsString]) -> anyhow::Result<Child> {
+    let given = inherited()?;
     let listener = OwnedFd::from(given.listener.context("no listener was inherited")?);
     let wire = given.wire.context("no handover socket was inherited")?;
     let mut command = Command::new(binary);

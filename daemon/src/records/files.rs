@@ -21,6 +21,9 @@ pub(crate) struct Bounds {
     pub(crate) bytes: u64,
     /// Files kept.
     pub(crate) files: usize,
+    /// Another writer goes on with the newest file: the old process in a handover, or what is left of an appliance that
+    /// was to be restarted. So a file of our own is begun.
+    pub(crate) beside: bool,
 }
 
 /// The file that is written to, and those before it.
@@ -75,32 +78,52 @@ impl Files {
             Self { bounds, file, day: now_ms.div_euclid(DAY_MS), number: 0, bytes: 0, torn: false };
         // The newest of all is of today now.
         let all = listed(&files.bounds.folder);
-        if let Some((today, ..)) = all.last() {
-            let newest = all.iter().rfind(|(date, ..)| date == today);
-            files.number = newest.map_or(0, |(_, number, _)| *number);
+        let newest = all.last().map_or(0, |(_, number, _)| *number);
+        if newest > 0 {
+            files.file = made(&files.bounds, newest)?;
+            files.number = newest;
         }
-        if files.number > 0 {
-            files.file = made(&files.bounds, files.number)?;
-        }
-        if let Some((.., path)) = all.last() {
-            files.bytes = path.metadata().map_or(0, |file| file.len());
-            files.torn = !ends_whole(path, files.bytes);
+        files.measure();
+        if files.bounds.beside {
+            files.begin(files.day, newest + 1);
         }
         files.prune();
         Ok(files)
     }
 
-    /// Begins a file; where that cannot be, the present one goes on and the next write tries again.
+    /// Begins a file, or goes on with one of that name; where that cannot be, the present one goes on and the next write
+    /// tries again.
     fn begin(&mut self, day: i64, number: u64) {
         if let Ok(file) = made(&self.bounds, number) {
-            (self.file, self.day, self.number, self.bytes, self.torn) = (file, day, number, 0, false);
+            (self.file, self.day, self.number) = (file, day, number);
+            self.measure();
             self.prune();
         }
     }
 
-    fn prune(&self) {
+    /// The path of the file that is written to: of those with its number and end the newest, since it was made now.
+    fn present(&self) -> Option<PathBuf> {
+        let ours = |path: &Path| path.extension().is_some_and(|end| end == self.bounds.extension);
         let all = listed(&self.bounds.folder);
-        for (.., path) in all.iter().take(all.len().saturating_sub(self.bounds.files)) {
+        all.into_iter().rfind(|(_, number, path)| *number == self.number && ours(path)).map(|(.., path)| path)
+    }
+
+    /// What is in the present file already.
+    fn measure(&mut self) {
+        (self.bytes, self.torn) = (0, false);
+        if let Some(path) = self.present() {
+            self.bytes = path.metadata().map_or(0, |file| file.len());
+            self.torn = !ends_whole(&path, self.bytes);
+        }
+    }
+
+    /// Removes the oldest, never the one that is written to, whatever its name sorts behind.
+    fn prune(&self) {
+        let present = self.present();
+        let mut all = listed(&self.bounds.folder);
+        all.retain(|(.., path)| Some(path) != present.as_ref());
+        let others = self.bounds.files.saturating_sub(1);
+        for (.., path) in all.iter().take(all.len().saturating_sub(others)) {
             // Tried again at the next turn.
             std::fs::remove_file(path).ok();
         }
@@ -181,7 +204,7 @@ mod tests {
     use gatehouse_corridor::clock::Clock;
 
     fn bounds(folder: &Path) -> Bounds {
-        Bounds { folder: folder.to_owned(), extension: "jsonl", bytes: 100, files: 4 }
+        Bounds { folder: folder.to_owned(), extension: "jsonl", bytes: 100, files: 4, beside: false }
     }
 
     fn texts(folder: &Path) -> Vec<String> {
@@ -219,6 +242,46 @@ mod tests {
         (files.number, files.bytes) = (7, 99);
         assert_eq!(files.write(b"first\n", now_ms), 0);
         assert_eq!((files.number, files.bytes, texts(folder.path())), (0, 6, vec!["first\n".to_owned()]));
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_measured_and_its_half_line_stays_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let now_ms = Clock::System.unix_ms();
+        let mut files = Files::open(bounds(folder.path()), now_ms).unwrap();
+        let second = listed(folder.path())[0].2.with_extension("1.jsonl");
+        std::fs::write(&second, format!("{}\nhalf", "x".repeat(80))).unwrap();
+        // The first is full; the next one is another writer's already.
+        files.bytes = 100;
+        assert_eq!(files.write(b"1\n2\n", now_ms), 0);
+        assert_eq!((files.number, files.bytes), (1, 90), "{:?}", texts(folder.path()));
+        assert!(texts(folder.path())[1].ends_with("half\n1\n2\n"));
+    }
+
+    #[test]
+    fn beside_another_writer_a_file_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let now_ms = Clock::System.unix_ms();
+        let mut old = Files::open(bounds(folder.path()), now_ms).unwrap();
+        assert_eq!(old.write(b"1\nha", now_ms), 0);
+        let mut new = Files::open(Bounds { beside: true, ..bounds(folder.path()) }, now_ms).unwrap();
+        assert_eq!(new.write(b"2\n", now_ms), 0);
+        old.torn = false;
+        assert_eq!(old.write(b"lf\n", now_ms), 0);
+        assert_eq!(texts(folder.path()), ["1\nhalf\n", "2\n"]);
+    }
+
+    #[test]
+    fn the_only_file_kept_is_the_one_that_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let now_ms = Clock::System.unix_ms();
+        let one = |extension| Bounds { files: 1, extension, ..bounds(folder.path()) };
+        let mut plain = Files::open(one("log"), now_ms).unwrap();
+        assert_eq!(plain.write(b"plain\n", now_ms), 0);
+        // Its name sorts before the other's.
+        let mut json = Files::open(one("jsonl"), now_ms).unwrap();
+        assert_eq!(json.write(b"json\n", now_ms), 0);
+        assert_eq!(texts(folder.path()), ["json\n"]);
     }
 
     #[test]

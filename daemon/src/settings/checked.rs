@@ -14,30 +14,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Settings that are read at a start only; what [`Settings::needing_restart`] compares, and what only a start uses.
-pub(crate) const AT_START: &[&str] = &[
-    "listen",
-    "data_dir",
-    "runtime_dir",
-    "host_name",
-    "operators_group",
-    "viewers_group",
-    "workers",
-    "log_format",
-    "log_dir",
-    "admin_username",
-    "admin_email",
-    "admin_password",
-    "encryption_key",
-    "argon2_memory_kib",
-    "argon2_iterations",
-    "argon2_lanes",
-    "hash_threads",
-    "drain_secs",
-    "handover_drain_secs",
-    "store_backend",
-];
-
 /// The settings a daemon runs with.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -55,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) access_file_bytes: u64,
     pub(crate) access_files: usize,
     pub(crate) redact_fields: Vec<String>,
+    pub(crate) audit_journald: bool,
     pub(crate) metrics: MetricsAccess,
     pub(crate) admin_username: String,
     pub(crate) admin_email: String,
@@ -95,37 +72,14 @@ pub(crate) struct Settings {
     pub(crate) file: Option<PathBuf>,
     /// All of them as they are shown.
     pub(crate) effective: Vec<Effective>,
+    /// All of them as they were given.
+    pub(crate) merged: Merged,
 }
 
 impl Settings {
-    /// Names of the settings that differ and are read at a start only.
-    pub(crate) fn needing_restart(&self, new: &Self) -> Vec<&'static str> {
-        let other = |old: &Option<Secret<String>>, new: &Option<Secret<String>>| {
-            old.as_ref().map(Secret::expose) != new.as_ref().map(Secret::expose)
-        };
-        let differs = [
-            ("listen", self.listen != new.listen),
-            ("data_dir", self.data_dir != new.data_dir),
-            ("runtime_dir", self.runtime_dir != new.runtime_dir),
-            ("host_name", self.host_name != new.host_name),
-            ("operators_group", self.operators_group != new.operators_group),
-            ("viewers_group", self.viewers_group != new.viewers_group),
-            ("workers", self.workers != new.workers),
-            ("log_format", self.log_json != new.log_json),
-            ("log_dir", self.log_dir != new.log_dir),
-            ("access_format", self.access_json != new.access_json),
-            ("access_file_bytes", self.access_file_bytes != new.access_file_bytes),
-            ("access_files", self.access_files != new.access_files),
-            ("redact_fields", self.redact_fields != new.redact_fields),
-            ("argon2", self.argon2 != new.argon2),
-            ("hash_threads", self.hash_threads != new.hash_threads),
-            ("drain_secs", self.drain != new.drain),
-            ("handover_drain_secs", self.handover_drain != new.handover_drain),
-            ("client_*, proxy_protocol", self.clients != new.clients),
-            ("store_backend", self.store_backend != new.store_backend),
-            ("encryption_key", other(&self.encryption_key, &new.encryption_key)),
-        ];
-        differs.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
+    /// Whether nobody gave a setting.
+    pub(crate) fn is_default(&self, name: &str) -> bool {
+        self.merged.get(name).is_none_or(|value| value.source == super::DEFAULT)
     }
 }
 
@@ -205,6 +159,14 @@ impl Reader<'_> {
         text
     }
 
+    /// As the log's filter knows it; `warning` is an older name of one, and to the filter that of a target.
+    fn log_level(&mut self) -> String {
+        match self.one_of("log_level", &["error", "warn", "warning", "info", "debug", "trace"]).as_str() {
+            "warning" => "warn".to_owned(),
+            level => level.to_owned(),
+        }
+    }
+
     fn signing_keys(&mut self) -> Vec<SigningKey> {
         let Some(text) = self.optional("signing_keys") else { return Vec::new() };
         super::signing::keys(&text).unwrap_or_else(|why| {
@@ -256,13 +218,14 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         operators_group: r.text("operators_group"),
         viewers_group: r.text("viewers_group"),
         workers: r.number("workers", 0, 1024),
-        log_level: r.one_of("log_level", &["error", "warn", "warning", "info", "debug", "trace"]),
+        log_level: r.log_level(),
         log_json: r.one_of("log_format", &["plain", "json"]) == "json",
         log_dir,
         access_json: r.one_of("access_format", &["json", "plain"]) == "json",
         access_file_bytes: r.number("access_file_bytes", 65_536, 1 << 40),
         access_files: r.number("access_files", 1, 10_000),
         redact_fields: r.redact_fields(),
+        audit_journald: r.flag("audit_journald"),
         metrics: r.metrics(),
         admin_username: r.text("admin_username"),
         admin_email: r.text("admin_email"),
@@ -308,6 +271,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         data_dir,
         file,
         effective: super::effective(merged),
+        merged: merged.clone(),
     };
     guards::identity(&mut r, &settings);
     guards::production(&mut r, tls_in_front);
@@ -328,6 +292,16 @@ mod tests {
     #[test]
     fn defaults_are_valid() {
         assert_eq!(problems(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_level_has_the_name_that_the_filter_knows() {
+        for (given, level) in [("WARNING", "warn"), ("Warn", "warn"), ("debug", "debug")] {
+            let environment = [("LOG_LEVEL".to_owned(), given.to_owned())].into();
+            let (merged, file) = merge(&Inputs { environment, ..Inputs::default() }).ok().unwrap();
+            assert_eq!(check(&merged, file).ok().unwrap().log_level, level);
+        }
+        assert!(problems(&[("LOG_LEVEL", "loud")])[0].starts_with("log_level"));
     }
 
     #[test]

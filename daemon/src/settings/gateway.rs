@@ -1,12 +1,14 @@
 //! Settings of the gateway itself: where it listens, what the data plane is bounded by, who resolves names.
 
 use super::checked::Reader;
-use crate::upstreams::DNS_PORT;
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_corridor::snapshot::limits::{Breaker, Compression};
 use gatehouse_data::{ClientLimits, Pace};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+
+/// Where a name server listens, if nothing else is said.
+pub(crate) const DNS_PORT: u16 = 53;
 
 impl Reader<'_> {
     pub(super) fn gateway(&mut self) -> GatewayLimits {

@@ -29,6 +29,8 @@ pub(crate) struct Setting {
     pub(crate) name: &'static str,
     pub(crate) default: &'static str,
     pub(crate) secret: bool,
+    /// Read at a start only: a reload keeps the value of the start.
+    pub(crate) start: bool,
     pub(crate) help: &'static str,
     pub(crate) aliases: &'static [Alias],
 }
@@ -49,57 +51,61 @@ const fn with(name: &'static str, convert: Convert) -> Alias {
 }
 
 macro_rules! settings {
-    ($($name:ident $default:literal $([$($alias:expr),* $(,)?])? $($secret:literal)? => $help:literal;)*) => {
+    ($($name:ident $default:literal $([$($alias:expr),* $(,)?])? $($mark:ident)* => $help:literal;)*) => {
         /// Every setting, in the order of the documentation.
         pub(crate) const SETTINGS: &[Setting] = &[$(Setting {
             name: stringify!($name),
             default: $default,
-            secret: settings!(@secret $($secret)?),
+            secret: false $(|| settings!(@secret $mark))*,
+            start: false $(|| settings!(@start $mark))*,
             help: $help,
             aliases: &[$($($alias),*)?],
         }),*];
     };
-    (@secret) => { false };
-    (@secret $secret:literal) => { $secret };
+    (@secret secret) => { true };
+    (@secret start) => { false };
+    (@start start) => { true };
+    (@start secret) => { false };
 }
 
 settings! {
-    listen "127.0.0.1:8080" [with("HOST", Convert::AddressPart), with("PORT", Convert::AddressPart)]
+    listen "127.0.0.1:8080" [with("HOST", Convert::AddressPart), with("PORT", Convert::AddressPart)] start
         => "Address and port of the gateway and of the management surface.";
-    data_dir "/var/lib/gatehouse" => "Folder of the store, keys, audit trail and backups.";
-    runtime_dir "/run/gatehouse" => "Folder of `operate.sock` and `view.sock`, at which the console attaches.";
-    host_name "" => "Name of the box in the console, and the word that confirms a restart; empty takes the system's.";
-    operators_group "gatehouse-operators" => "Group that may connect to `operate.sock`.";
-    viewers_group "gatehouse-viewers" => "Group that may connect to `view.sock`.";
-    workers "0" [same("THREADS")] => "Worker threads; 0 takes one per processor.";
+    data_dir "/var/lib/gatehouse" start => "Folder of the store, keys, audit trail and backups.";
+    runtime_dir "/run/gatehouse" start => "Folder of `operate.sock` and `view.sock`, at which the console attaches.";
+    host_name "" start => "Name of the box in the console, and the word that confirms a restart; empty takes the system's.";
+    operators_group "gatehouse-operators" start => "Group that may connect to `operate.sock`.";
+    viewers_group "gatehouse-viewers" start => "Group that may connect to `view.sock`.";
+    workers "0" [same("THREADS")] start => "Worker threads; 0 takes one per processor.";
     env "" [same("ENV")] => "`production` arms the guards of docs/config.md, \"Production\".";
     log_level "info" [same("LOG_LEVEL")] => "error, warn, info, debug or trace.";
-    log_format "plain" [same("LOG_FORMAT")] => "plain or json.";
-    log_dir "" [same("LOGS_DIR")] => "Folder of the log files; empty is `logs` in the data folder.";
-    access_format "json" => "Access records as json lines, or plain: one line for the eye.";
-    access_file_bytes "67108864" => "Size at which a file of access records is followed by the next, bytes.";
-    access_files "16" => "Files of access records kept; one is begun each day and at that size.";
-    redact_fields "" => "Names, separated by commas, whose values never reach a log, beside those of passwords, tokens, keys and cookies.";
+    log_format "plain" [same("LOG_FORMAT")] start => "plain or json.";
+    log_dir "" [same("LOGS_DIR")] start => "Folder of the log files; empty is `logs` in the data folder.";
+    access_format "json" start => "Access records as json lines, or plain: one line for the eye.";
+    access_file_bytes "67108864" start => "Size at which a file of access records is followed by the next, bytes.";
+    access_files "16" start => "Files of access records kept; one is begun each day and at that size.";
+    audit_journald "false" start => "Each audit record also goes to the system's journal, with fields GATEHOUSE_*.";
+    redact_fields "" start => "Names, separated by commas, whose values never reach a log, beside those of passwords, tokens, keys and cookies.";
     prometheus_enabled "true" [same("PROMETHEUS_ENABLED")] => "Serves `/metrics`.";
     prometheus_public "false" [same("PROMETHEUS_PUBLIC")] => "To everybody; else to loopback, the token and the list below.";
-    prometheus_token "" [same("PROMETHEUS_BEARER_TOKEN"), same("PROMETHEUS_TOKEN")] true
+    prometheus_token "" [same("PROMETHEUS_BEARER_TOKEN"), same("PROMETHEUS_TOKEN")] secret
         => "Bearer token that opens `/metrics`, at least 16 characters.";
     prometheus_allowlist "" [same("PROMETHEUS_ALLOWLIST"), same("PROMETHEUS_IP_ALLOWLIST")]
         => "Addresses and networks that may read `/metrics`, separated by commas.";
     prometheus_trust_forwarded "false" [same("PROMETHEUS_TRUST_XFF")]
         => "The last address of `X-Forwarded-For` is the reader's; else a forwarded request is never loopback's.";
     prometheus_apis_max "200" => "APIs with series of their own, by name; the rest are `other`.";
-    admin_username "admin" [same("BOOTSTRAP_ADMIN_USERNAME")] => "Name of the first administrator.";
-    admin_email "admin@localhost.localdomain" [same("DOORMAN_ADMIN_EMAIL"), same("SEED_ADMIN_EMAIL")]
+    admin_username "admin" [same("BOOTSTRAP_ADMIN_USERNAME")] start => "Name of the first administrator.";
+    admin_email "admin@localhost.localdomain" [same("DOORMAN_ADMIN_EMAIL"), same("SEED_ADMIN_EMAIL")] start
         => "E-mail address of the first administrator.";
-    admin_password "" [same("BOOTSTRAP_ADMIN_PASSWORD"), same("DOORMAN_ADMIN_PASSWORD"), same("SEED_ADMIN_PASSWORD")] true
+    admin_password "" [same("BOOTSTRAP_ADMIN_PASSWORD"), same("DOORMAN_ADMIN_PASSWORD"), same("SEED_ADMIN_PASSWORD")] secret start
         => "Password of the first administrator, at least 12 characters; empty makes one: shown once on a terminal, else left in `admin-password` in the data folder.";
-    signing_key "" [same("JWT_SECRET_KEY")] true
+    signing_key "" [same("JWT_SECRET_KEY")] secret
         => "Key that signs tokens, at least 32 characters; empty makes one on the first start.";
-    signing_key_previous "" true => "Key that still verifies tokens during a rotation.";
-    signing_keys "" [same("JWT_KEYS")] true
+    signing_key_previous "" secret => "Key that still verifies tokens during a rotation.";
+    signing_keys "" [same("JWT_KEYS")] secret
         => "JSON list of {kid, secret, active}: the active one signs, all verify; instead of the two above. HS256 only.";
-    encryption_key "" [same("MEM_ENCRYPTION_KEY"), same("TOKEN_ENCRYPTION_KEY")] true
+    encryption_key "" [same("MEM_ENCRYPTION_KEY"), same("TOKEN_ENCRYPTION_KEY")] secret start
         => "Key for values encrypted at rest, at least 32 characters; empty makes one on the first start.";
     access_token_secs "1800" [
         with("AUTH_EXPIRE_TIME", Convert::CountWithFrequency),
@@ -107,10 +113,10 @@ settings! {
     ] => "Life of an access token, seconds.";
     refresh_token_secs "604800" [with("AUTH_REFRESH_EXPIRE_TIME", Convert::CountWithFrequency)]
         => "Life of a refresh token, seconds.";
-    argon2_memory_kib "19456" => "Memory of one password hash, KiB.";
-    argon2_iterations "2" => "Passes of one password hash.";
-    argon2_lanes "1" => "Lanes of one password hash.";
-    hash_threads "2" => "Passwords hashed at the same time.";
+    argon2_memory_kib "19456" start => "Memory of one password hash, KiB.";
+    argon2_iterations "2" start => "Passes of one password hash.";
+    argon2_lanes "1" start => "Lanes of one password hash.";
+    hash_threads "2" start => "Passwords hashed at the same time.";
     login_rate_limit "5" [same("LOGIN_IP_RATE_LIMIT")] => "Logins per address and window.";
     login_rate_window_secs "300" [same("LOGIN_IP_RATE_WINDOW")] => "That window, seconds.";
     login_rate_disabled "false" [same("LOGIN_IP_RATE_DISABLED")] => "Switches that limit off.";
@@ -170,21 +176,21 @@ settings! {
     trace "false" => "Begins a trace (W3C trace context) for calls that bring none; one that is brought goes on in any case.";
     websockets "false" [same("WEBSOCKETS_ENABLED")]
         => "Calls of every API may switch to WebSocket, not only those of APIs that say so.";
-    client_connections_max "2048"
+    client_connections_max "2048" start
         => "Connections of one client address (IPv6: of one /64) at the same time; further ones are closed.";
-    proxy_protocol "false"
+    proxy_protocol "false" start
         => "Every peer begins with a PROXY header (version 1 or 2) that names the client; only behind a balancer that does.";
     in_flight_max "4096" => "Requests in flight before new ones get 503.";
-    client_idle_secs "75" => "A client's connection that asks for nothing is closed after so long, seconds.";
-    client_head_secs "10" => "Longest time from the first byte of a request's head to its last, seconds.";
-    client_stall_secs "30"
+    client_idle_secs "75" start => "A client's connection that asks for nothing is closed after so long, seconds.";
+    client_head_secs "10" start => "Longest time from the first byte of a request's head to its last, seconds.";
+    client_stall_secs "30" start
         => "Period in which a client must send or take `client_least_bytes`, or all there is, seconds.";
-    client_least_bytes "4096" => "Least bytes of a body or an answer in each such period.";
-    drain_secs "30" => "Longest time requests in flight may take at shutdown, seconds.";
-    handover_drain_secs "0" => "Longest time requests in flight may take in the old process once a new one serves, after a restart under systemd, seconds; 0 takes `drain_secs`. Nobody waits for them.";
+    client_least_bytes "4096" start => "Least bytes of a body or an answer in each such period.";
+    drain_secs "30" start => "Longest time requests in flight may take at shutdown, seconds.";
+    handover_drain_secs "0" start => "Longest time requests in flight may take in the old process once a new one serves, after a restart under systemd, seconds; 0 takes `drain_secs`. Nobody waits for them.";
     docker_host "unix:///var/run/docker.sock" [same("DOCKER_HOST")]
         => "Address of the container engine: unix:///PATH or tcp://HOST:PORT; `none` uses none.";
-    store_backend "sled" => "sled, or memory (nothing survives a restart).";
+    store_backend "sled" start => "sled, or memory (nothing survives a restart).";
 }
 
 /// The row of a name.
@@ -207,7 +213,8 @@ pub(crate) fn document() -> String {
         "# Settings\n\nGenerated from `daemon/src/settings/table.rs`; `gatehoused --print-docs config` writes it anew.\n\n\
          Order, first wins: flag, environment, systemd credential, file (`/etc/gatehouse/gatehouse.toml`), default.\n\
          The variable of a setting is `GATEHOUSE_` and its name in upper case. A secret may also be given as\n\
-         `NAME_FILE`, the path of a file that holds it.\n\n| Setting | Default | Older names | Meaning |\n|---|---|---|---|\n",
+         `NAME_FILE`, the path of a file that holds it. What is taken anew at a reload (SIGHUP) counts at once;\n\
+         what is taken anew at a start waits for one, and the reload names it if it differs.\n\n| Setting | Default | Older names | Taken anew | Meaning |\n|---|---|---|---|---|\n",
     );
     for setting in SETTINGS {
         let aliases: Vec<String> = setting.aliases.iter().map(|alias| format!("`{}`", alias.name)).collect();
@@ -217,9 +224,10 @@ pub(crate) fn document() -> String {
             (_, text) => format!("`{text}`"),
         };
         page.push_str(&format!(
-            "| `{}` | {default} | {} | {} |\n",
+            "| `{}` | {default} | {} | {} | {} |\n",
             setting.name,
             aliases.join(", "),
+            if setting.start { "start" } else { "reload" },
             setting.help
         ));
     }

@@ -8,6 +8,7 @@ mod error;
 pub mod migrations;
 pub mod segments;
 pub mod tables;
+pub mod walk;
 mod writer;
 
 pub use backends::{Backend, Batch, Op};

@@ -2,6 +2,7 @@
 //! returns. Records come from the store's outbox by their number, so one is never lost nor doubled.
 
 use crate::StoreError;
+use crate::walk::{Broken, Walked, walk};
 use gatehouse_common::ops::audit::{AuditEntry, AuditRecord};
 use sha2::{Digest as _, Sha256};
 use std::fs::{File, OpenOptions};
@@ -28,11 +29,11 @@ struct End {
 }
 
 /// The hash of "no record before": 64 zeros.
-fn origin() -> String {
+pub(crate) fn origin() -> String {
     "0".repeat(64)
 }
 
-fn chained(previous: &str, seq: u64, entry: &AuditEntry) -> Result<String, StoreError> {
+pub(crate) fn chained(previous: &str, seq: u64, entry: &AuditEntry) -> Result<String, StoreError> {
     let entry = serde_json::to_vec(entry).map_err(|error| corrupt("audit record", error))?;
     let mut hasher = Sha256::new();
     hasher.update(previous.as_bytes());
@@ -45,11 +46,11 @@ fn corrupt(place: impl Into<String>, detail: impl std::fmt::Display) -> StoreErr
     StoreError::Corrupt { place: place.into(), detail: detail.to_string() }
 }
 
-fn segment_path(folder: &Path, number: u64) -> PathBuf {
+pub(crate) fn segment_path(folder: &Path, number: u64) -> PathBuf {
     folder.join(format!("audit-{number:08}.jsonl"))
 }
 
-fn segments(folder: &Path) -> Result<Vec<u64>, StoreError> {
+pub(crate) fn segments(folder: &Path) -> Result<Vec<u64>, StoreError> {
     let mut numbers = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
@@ -91,15 +92,15 @@ impl AuditLog {
         self.end.read().unwrap_or_else(PoisonError::into_inner).seq
     }
 
-    /// Appends entries by their outbox number and syncs; numbers already in the trail are passed over.
+    /// Appends entries by their outbox number and syncs; numbers already in the trail are passed over. The new records.
     ///
     /// # Errors
     /// A gap in the numbers, or a failing disk; what was half written is removed.
-    pub fn append(&self, entries: &[(u64, AuditEntry)]) -> Result<(), StoreError> {
+    pub fn append(&self, entries: &[(u64, AuditEntry)]) -> Result<Vec<AuditRecord>, StoreError> {
         let mut end = self.end.write().unwrap_or_else(PoisonError::into_inner);
         self.same(end.seq, entries)?;
         let (mut seq, mut hash) = (end.seq, end.hash.clone());
-        let mut text = Vec::new();
+        let (mut text, mut new) = (Vec::new(), Vec::new());
         for (number, entry) in entries.iter().filter(|(number, _)| *number > end.seq) {
             if *number != seq + 1 {
                 return Err(corrupt("audit trail", format!("record {} is missing before {number}", seq + 1)));
@@ -110,9 +111,10 @@ impl AuditLog {
             let record = AuditRecord { seq, entry: entry.clone(), previous, hash: hash.clone() };
             serde_json::to_writer(&mut text, &record).map_err(|error| corrupt("audit record", error))?;
             text.push(b'\n');
+            new.push(record);
         }
         if text.is_empty() {
-            return Ok(());
+            return Ok(new);
         }
         if end.file.metadata()?.len() > SEGMENT_BYTES {
             let segment = end.segment + 1;
@@ -129,7 +131,7 @@ impl AuditLog {
             return Err(error.into());
         }
         (end.seq, end.hash) = (seq, hash);
-        Ok(())
+        Ok(new)
     }
 
     /// Numbers that are passed over must be of the very records in the trail: a store whose numbering fell
@@ -171,26 +173,33 @@ impl AuditLog {
         Ok(found)
     }
 
-    /// Follows the whole chain; the number of its records, or where and how it breaks.
+    /// Follows the whole chain as it is on the disk, beside the writer.
     ///
     /// # Errors
-    /// In words, naming the record.
-    pub fn verify(&self) -> Result<u64, String> {
-        let (mut seq, mut hash) = (0, origin());
-        for number in segments(&self.folder).map_err(|error| error.to_string())? {
-            for record in read_segment(&self.folder, number).map_err(|error| error.to_string())? {
-                let expected =
-                    chained(&hash, record.seq, &record.entry).map_err(|error| error.to_string())?;
-                if record.seq != seq + 1 || record.previous != hash || record.hash != expected {
-                    return Err(format!(
-                        "segment {number}: record {} does not follow record {seq}",
-                        record.seq
-                    ));
-                }
-                (seq, hash) = (record.seq, record.hash);
+    /// Where it breaks first, or that it ends before the last record that was written.
+    pub fn verify(&self) -> Result<Walked, Broken> {
+        let (last, mut records, mut hash) = (self.last_seq(), 0, origin());
+        let kept = |record: &AuditRecord| (records, hash) = (record.seq, record.hash.clone());
+        let walked = match walk(&self.folder, kept) {
+            Ok(walked) => walked,
+            // The writer is at it.
+            Err(broken) if broken.unfinished && records >= last => {
+                let files = segments(&self.folder).map_or(0, |files| files.len());
+                Walked { records, files, hash }
             }
+            Err(broken) => return Err(broken),
+        };
+        if walked.records < last {
+            let why = format!("the trail ends with record {}; it had {last}", walked.records);
+            return Err(Broken { file: self.folder.display().to_string(), line: 0, why, unfinished: false });
         }
-        Ok(seq)
+        Ok(walked)
+    }
+
+    /// The folder of the segments.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 }
 
@@ -252,7 +261,7 @@ mod tests {
         assert!(log.append(&[(5, entry("e"))]).is_err(), "a gap");
         assert!(log.append(&[(2, entry("other"))]).is_err(), "a number that is taken by another record");
         let again = AuditLog::open(folder.path()).unwrap();
-        assert_eq!((again.last_seq(), again.verify()), (3, Ok(3)));
+        assert_eq!((again.last_seq(), again.verify().unwrap().records), (3, 3));
         let newest = again.read_newest(2, &|_| true).unwrap();
         assert_eq!(newest.iter().map(|record| record.seq).collect::<Vec<_>>(), [3, 2]);
     }
@@ -266,7 +275,7 @@ mod tests {
         file.write_all(b"{\"seq\":2,\"half").unwrap();
         let log = AuditLog::open(folder.path()).unwrap();
         log.append(&[(2, entry("b"))]).unwrap();
-        assert_eq!(log.verify(), Ok(2));
+        assert_eq!(log.verify().unwrap().records, 2);
     }
 
     #[test]
@@ -277,6 +286,11 @@ mod tests {
         let path = segment_path(folder.path(), 1);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replacen("user/ana", "user/eve", 1)).unwrap();
-        assert!(log.verify().unwrap_err().contains("record 1"));
+        assert!(log.verify().unwrap_err().why.contains("record 1"));
+        std::fs::write(&path, text.lines().next().unwrap().to_owned() + "\n").unwrap();
+        let cut = log.verify().unwrap_err();
+        assert!(cut.why.contains("ends with record 1; it had 2"), "{cut}");
+        std::fs::write(&path, text.clone() + "{\"seq\":3").unwrap();
+        assert_eq!(log.verify().unwrap().records, 2, "the writer is at the third");
     }
 }

@@ -45,6 +45,8 @@ pub const TABLES: &[Table] = &[
 pub const FORMAT_KEY: &str = "format";
 /// Key in `meta` of the published revision.
 pub const REVISION_KEY: &str = "revision";
+/// Table of the audit records that are on their way to the trail.
+pub const OUTBOX: &str = "outbox";
 /// Key in `meta` of the last audit number given.
 pub const AUDIT_KEY: &str = "audit";
 

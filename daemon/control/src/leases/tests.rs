@@ -103,7 +103,7 @@ proptest! {
                     crashes += 1;
                 }
                 Step::Close => {
-                    let draft = give_back(&world.disk, &world.cells);
+                    let draft = give_back(&world.disk, &world.cells, 0);
                     world.commit(&draft);
                     world.cells = Cells::default();
                 }
@@ -119,7 +119,7 @@ proptest! {
             prop_assert!(spent + there <= granted, "spent {spent}, left {there} of {granted}");
             prop_assert!(granted - spent - there <= crashes * LARGEST_BLOCK, "{crashes} crashes lost too much");
         }
-        world.disk = { let draft = give_back(&world.disk, &world.cells); world.commit(&draft); world.disk };
+        world.disk = { let draft = give_back(&world.disk, &world.cells, 0); world.commit(&draft); world.disk };
         prop_assert!(granted - spent - world.on_disk() <= crashes * LARGEST_BLOCK);
     }
 }
@@ -140,6 +140,31 @@ fn blocks_grow_while_they_are_asked_for_soon() {
     let pauses = [0, 10, 10, 5_000, 20_000, 10, 10, 10, 10, 10];
     let blocks: Vec<u64> = pauses.into_iter().map(&mut leased).collect();
     assert_eq!(blocks, [64, 128, 256, 256, 128, 256, 512, 1_024, 1_024, 1_024]);
+}
+
+#[test]
+fn what_calls_in_flight_may_still_pay_stays_in_the_cell() {
+    for (kept, written) in [(0, 64), (3, 61), (64, 0), (1_000, 0)] {
+        let mut world = World { now_ms: 1, ..World::default() };
+        world.disk.set(ACCOUNTS, "ana", Some(Arc::new(row(10_000))));
+        let cell = world.cells.of("ana", "gold", 10_000);
+        let draft = lease(&world.disk, &world.cells, &[wish()], world.now_ms);
+        world.commit(&draft);
+        let before = world.on_disk();
+        let draft = give_back(&world.disk, &world.cells, kept);
+        world.disk.set(
+            ACCOUNTS,
+            "ana",
+            draft
+                .rows
+                .first()
+                .and_then(|(.., row)| row.clone())
+                .map(Arc::new)
+                .or(world.disk.get(ACCOUNTS, "ana").cloned()),
+        );
+        assert_eq!(world.on_disk() - before, written, "{kept}");
+        assert_eq!((0..100).filter(|_| cell.take() == Spent::Paid).count() as u64, 64 - written, "{kept}");
+    }
 }
 
 #[test]

@@ -19,7 +19,9 @@ fn told(reading: Reading) -> EngineState {
             api: version.api,
             latency_us: u64::try_from(reading.latency.as_micros()).unwrap_or(u64::MAX),
         },
-        Err(absent @ EngineError::Absent(_)) => EngineState::Absent(absent.to_string()),
+        Err(absent @ (EngineError::Absent(_) | EngineError::NotOurs(_))) => {
+            EngineState::Absent(absent.to_string())
+        }
         Err(error) => EngineState::Unavailable(error.to_string()),
     }
 }
@@ -37,6 +39,10 @@ mod tests {
         for (said, state) in [
             (Ok(Fake::healthy()), reachable),
             (Err(EngineError::Absent("/s".into())), EngineState::Absent("/s: no such socket".into())),
+            (
+                Err(EngineError::NotOurs("/s".into())),
+                EngineState::Absent("/s: not for the daemon's user".into()),
+            ),
             (Err(EngineError::Denied("/s".into())), EngineState::Unavailable("/s: permission denied".into())),
             (Err(EngineError::Silent(7)), EngineState::Unavailable("no answer within 7 ms".into())),
         ] {

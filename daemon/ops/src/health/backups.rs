@@ -22,7 +22,7 @@ pub(crate) async fn age(world: &crate::world::World) -> Option<Duration> {
 pub(crate) async fn look(sight: &Sight<'_>) -> Vec<HealthItem> {
     let told = |item: HealthItem| HealthItem { runbook: Some("backup_now".to_owned()), ..item };
     let remedy = "Run backup_now, and keep a copy on another machine.";
-    vec![match age(sight.world).await {
+    vec![match sight.backup_age {
         None => told(ill("BACKUP-NONE", Severity::Warning, "there is no backup".to_owned(), remedy)),
         Some(age) if age > OLD => {
             told(ill("BACKUP-OLD", Severity::Warning, format!("newest {} ago", units::span(age)), remedy))

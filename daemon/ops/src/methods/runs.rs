@@ -6,7 +6,6 @@ use futures_util::stream;
 use gatehouse_common::ids::RunId;
 use gatehouse_common::ops::runs::{PlanRequest, RunQuery, StartRequest};
 use gatehouse_common::problem::Problem;
-use gatehouse_corridor::runs::Runs as _;
 
 fn id(call: &Call) -> RunId {
     RunId::from(call.request.match_info().get("id").unwrap_or_default())
@@ -34,7 +33,7 @@ pub(super) async fn follow(call: Call) -> Result<HttpResponse, Problem> {
     if query.follow != Some(1) {
         return lines(&call, stream::iter(call.ops.runner.events(&run)?));
     }
-    let events = call.ops.runner.follow(&run).await?;
+    let events = call.ops.runner.follow(&run)?;
     let items = stream::unfold(events, |mut events| async move {
         let event = events.recv().await?;
         Some((event, events))

@@ -175,7 +175,7 @@ fn start_of(plan: &Plan) -> StartRequest {
 
 /// All events of a run up to its end.
 async fn all(runner: &Runner, run: &RunId) -> Vec<RunEvent> {
-    let mut events = runner.follow(run).await.unwrap();
+    let mut events = runner.follow(run).unwrap();
     let mut seen = Vec::new();
     while let Some(event) = events.recv().await {
         seen.push(event);
@@ -322,7 +322,7 @@ async fn a_refused_restart_fails_the_run_at_once_and_the_verification_of_one_tak
     let runner = stage.runner(Fault::default());
     let plan = runner.plan(&BOSS, request("restart_service", &[])).await.unwrap();
     let run = runner.start(&BOSS, start_of(&plan)).await.unwrap();
-    let mut events = runner.follow(&run.id).await.unwrap();
+    let mut events = runner.follow(&run.id).unwrap();
     while let Some(event) = events.recv().await {
         if matches!(event.kind, RunEventKind::Step { state: StepState::Running, .. }) {
             // Until the step waits for it.
