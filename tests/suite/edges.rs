@@ -197,6 +197,15 @@ fn what_is_changed_is_not_told_to_be_what_it_was() {
         let seen = (reply.field("etag"), reply.field("accept-ranges"), reply.field("x-more"));
         assert_eq!(seen, (Some(tag), ranges, Some("1")), "{accept} {reply:?}");
     }
+    market.change(json!({"api_response_transform": {"body": {"wrap": "all"}}}));
+    for (status, wanted) in [(200, r#"{"all":12}"#), (206, "12")] {
+        market.upstream.say(
+            status,
+            "Content-Type: application/json\r\nContent-Range: bytes 0-1/9\r\n",
+            b"12",
+        );
+        assert_eq!(market.call().body, wanted, "a part is no text of its own");
+    }
     market.change(json!({"api_response_transform": {"status_map": {"204": 200}}}));
     market.upstream.say(204, "", b"four");
     let nothing = market.call();
