@@ -114,7 +114,10 @@ fn a_total_timeout_bounds_what_is_between_attempts_too() {
     let reply = market.call();
     assert_eq!((reply.status, &*reply.body), (500, "broken"), "what there is no time to mend");
     assert_eq!(market.as_ana("GET", "/api/rest/shop/v1/hold", "", "").status, 504);
-    assert!(begun.elapsed().as_secs() < 4, "{:?}", begun.elapsed());
+    let fields = format!("{}Content-Length: 100\r\n", bearer(&market.ana));
+    let mut slow = Wire::with(&market.daemon, request("POST", ECHO, &fields, "a part"));
+    assert_eq!(slow.answer().status, 408, "it is the client that has not come to its end");
+    assert!(begun.elapsed().as_secs() < 6, "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -196,6 +199,15 @@ fn what_is_changed_is_not_told_to_be_what_it_was() {
         let reply = market.as_ana("GET", ECHO, &format!("Accept-Encoding: {accept}\r\n"), "");
         let seen = (reply.field("etag"), reply.field("accept-ranges"), reply.field("x-more"));
         assert_eq!(seen, (Some(tag), ranges, Some("1")), "{accept} {reply:?}");
+    }
+    market.change(json!({"api_response_transform": {"body": {"wrap": "all"}}}));
+    for (status, wanted) in [(200, r#"{"all":12}"#), (206, "12")] {
+        market.upstream.say(
+            status,
+            "Content-Type: application/json\r\nContent-Range: bytes 0-1/9\r\n",
+            b"12",
+        );
+        assert_eq!(market.call().body, wanted, "a part is no text of its own");
     }
     market.change(json!({"api_response_transform": {"status_map": {"204": 200}}}));
     market.upstream.say(204, "", b"four");

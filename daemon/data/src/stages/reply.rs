@@ -171,10 +171,10 @@ fn compression(head: &Head, call: &Call<'_, Allowed<'_>>, route: &Route) -> Verd
     compress.decide(accept, answer)
 }
 
-/// JSON without a content coding: what a transform can read.
+/// JSON without a content coding, and no part of it: what a transform can read.
 fn is_plain_json(head: &Head) -> bool {
     let kind = head.get(Name::ContentType).and_then(|kind| std::str::from_utf8(kind).ok());
-    kind.is_some_and(is_json) && head.get(Name::ContentEncoding).is_none()
+    head.status != 206 && kind.is_some_and(is_json) && head.get(Name::ContentEncoding).is_none()
 }
 
 /// Collects the body and changes it.

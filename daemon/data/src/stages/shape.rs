@@ -104,7 +104,8 @@ pub(crate) async fn shape<'a>(
     }
     client.allow(body_bytes(call.prepared, route));
     let source = source(call, client, record).await?;
-    let paid = pay(call).await?; // behind limits, rules and validation; only no kept answer and the upstream's failure come later
+    // Behind limits, rules and validation; what fails later is paid, as it is where the upstream fails.
+    let paid = pay(call).await?;
     let mut fields = call.lane.buffer();
     let keyed = paid.is_some();
     pass(call, record, paid, &mut fields);
