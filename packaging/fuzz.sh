@@ -5,14 +5,16 @@ cd "$(dirname "$0")/.."
 host=$(rustc -vV | sed -n 's/^host: //p')
 # A folder of its own: what is built with other flags would push the workspace's own build aside.
 export CARGO_TARGET_DIR=$PWD/target/fuzz
+# The workspace's versions; cargo leaves out what is not needed and adds libFuzzer.
+cp Cargo.lock tests/fuzz/Cargo.lock
 if [ "${1:-}" = check ]; then
-  RUSTFLAGS="--cfg fuzzing" exec cargo check --locked --manifest-path tests/fuzz/Cargo.toml
+  RUSTFLAGS="--cfg fuzzing" exec cargo check --manifest-path tests/fuzz/Cargo.toml
 fi
 # With a target named, programs that run while building are not instrumented.
 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares" \
-  cargo build --locked --release --target "$host" --manifest-path tests/fuzz/Cargo.toml
+  cargo build --release --target "$host" --manifest-path tests/fuzz/Cargo.toml
 for corpus in tests/fuzz/corpus/*/; do
   target=$(basename "$corpus")
   mkdir -p "target/fuzz/corpus/$target"

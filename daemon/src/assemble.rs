@@ -70,6 +70,17 @@ pub(crate) enum Beside {
     Remains(Refusal),
 }
 
+impl Beside {
+    /// Tells of a refused restart; whether anything else goes on.
+    fn told(self, shutdown: &Shutdown) -> bool {
+        let alone = matches!(self, Self::Nothing);
+        if let Self::Remains(refusal) = self {
+            shutdown.refuse(refusal);
+        }
+        !alone
+    }
+}
+
 /// Builds and starts everything.
 ///
 /// # Errors
@@ -77,10 +88,7 @@ pub(crate) enum Beside {
 pub(crate) async fn assemble(settings: Settings, base: &Base, beside: Beside) -> anyhow::Result<House> {
     let Base { address, listener, log, clock, .. } = base;
     let shutdown = Shutdown::new(settings.drain);
-    let alone = matches!(beside, Beside::Nothing);
-    if let Beside::Remains(refusal) = beside {
-        shutdown.refuse(refusal);
-    }
+    let beside = beside.told(&shutdown);
     let tasks = TaskGroup::new("house");
     let (reloader, reloads) = reload_door();
     let keys = keys(&settings)?;
@@ -122,7 +130,7 @@ pub(crate) async fn assemble(settings: Settings, base: &Base, beside: Beside) ->
         tasks: tasks.clone(),
     };
     let ops = Ops::start(ops_config(&settings, *address, clock.clone()), ports).map_err(told)?;
-    let records = Records::start(record_files(&settings, !alone), base.records(&telemetry, &history))?;
+    let records = Records::start(record_files(&settings, beside), base.records(&telemetry, &history))?;
     let kept = listener.try_clone().context("keeping the listener")?;
     let workers = data.serve(kept, workers, settings.clients, mount(&control)).await.context("serving")?;
     ops.resume();

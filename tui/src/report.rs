@@ -1,9 +1,12 @@
 //! What the verbs print for people: plain tables, one fact a line, no escape codes.
 
+mod audit;
+
+pub use audit::{audit, audit_break, audit_verdict};
+
 use crate::clock::{between, date_time, time_with_millis};
 use crate::text::{clean, grouped, width};
 use gatehouse_common::health::{HealthItem, Severity};
-use gatehouse_common::ops::audit::{AuditBreak, AuditPage, AuditVerdict};
 use gatehouse_common::ops::entities::{Consumer, Page, Route, Token};
 use gatehouse_common::ops::hello::{Door, Hello};
 use gatehouse_common::ops::logs::{Level, LogItem};
@@ -234,49 +237,6 @@ pub fn health(items: &[HealthItem], now_ms: i64) -> Vec<String> {
         ]
     };
     table(&["STATE", "CODE", "FOR", "WHAT", "REMEDY"], &items.iter().map(row).collect::<Vec<_>>())
-}
-
-/// `gatehouse audit`.
-#[must_use]
-pub fn audit(page: &AuditPage) -> Vec<String> {
-    let rows: Vec<_> = page
-        .records
-        .iter()
-        .map(|record| {
-            let entry = &record.entry;
-            vec![
-                record.seq.to_string(),
-                date_time(entry.at_unix_ms),
-                entry.actor.clone(),
-                entry.action.clone(),
-                entry.object.clone(),
-                entry.outcome.clone(),
-            ]
-        })
-        .collect();
-    let mut lines = table(&["SEQ", "TIME", "WHO", "WHAT", "TO", "OUTCOME"], &rows);
-    lines.push(match (&page.broken, page.chain_ok) {
-        (_, true) => format!("chain verified, {} records", page.total),
-        (Some(place), false) => format!("CHAIN BROKEN: {}", clean(place)),
-        (None, false) => "CHAIN NOT VERIFIED".to_owned(),
-    });
-    lines
-}
-
-/// Where a trail breaks.
-#[must_use]
-pub fn audit_break(broken: &AuditBreak) -> String {
-    format!("CHAIN BROKEN: {} line {}: {}", clean(&broken.file), broken.line, clean(&broken.why))
-}
-
-/// `gatehouse audit verify`.
-#[must_use]
-pub fn audit_verdict(verdict: &AuditVerdict) -> Vec<String> {
-    let AuditVerdict { records, files, hash, broken } = verdict;
-    vec![match broken {
-        Some(broken) => audit_break(broken),
-        None => format!("{records} records in {files} files, chain intact, last hash {}", clean(hash)),
-    }]
 }
 
 /// `gatehouse runs`.

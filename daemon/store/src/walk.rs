@@ -203,84 +203,34 @@ mod tests {
         assert!(walk(Path::new("/nowhere"), |_| {}).is_err());
     }
 
+    /// Lines of both segments to the new text of one of them; `None`: it is gone.
+    type Harm = fn(&[String], &[String]) -> (u64, Option<String>);
+
+    const HARMS: &[(u64, usize, &str, Harm)] = &[
+        (1, 2, "record 3 stands where record 2 belongs", |a, _| (1, Some(a[0].clone() + &a[2]))),
+        (1, 1, "record 2 stands where record 1 belongs", |a, _| (1, Some(a[1].clone() + &a[0] + &a[2]))),
+        (2, 1, "record 4 stands where record 1 belongs", |_, _| (1, None)),
+        (1, 2, "record 2 says something else", |a, _| (1, Some(a.concat().replace("user/2", "user/9")))),
+        (1, 2, "not written as", |a, _| (1, Some(a.concat().replace("\"seq\":2", "\"seq\":2 ")))),
+        (1, 3, "has no end", |a, _| (1, Some(a.concat().trim_end().to_owned()))),
+        (2, 2, "has no end", |_, b| (2, Some(b[0].clone() + &b[1][..9]))),
+        (2, 2, "not a record", |_, b| (2, Some(b[0].clone() + "\n"))),
+    ];
+
     #[test]
     fn the_first_break_is_named() {
-        type Harm = fn(&Path, Vec<String>, Vec<String>);
-        let harms: &[(&str, Harm, usize, &str)] = &[
-            (
-                "audit-00000001.jsonl",
-                |f, a, _| std::fs::write(segment_path(f, 1), [&*a[0], &a[2]].concat()).unwrap(),
-                2,
-                "record 3 stands where record 2 belongs",
-            ),
-            (
-                "audit-00000001.jsonl",
-                |f, a, _| std::fs::write(segment_path(f, 1), [&*a[1], &a[0], &a[2]].concat()).unwrap(),
-                1,
-                "record 2 stands where record 1 belongs",
-            ),
-            (
-                "audit-00000002.jsonl",
-                |f, _, _| std::fs::remove_file(segment_path(f, 1)).unwrap(),
-                1,
-                "record 4 stands where record 1 belongs",
-            ),
-            (
-                "audit-00000001.jsonl",
-                |f, a, _| {
-                    std::fs::write(
-                        segment_path(f, 1),
-                        [&*a[0], &a[1].replace("user/2", "user/9"), &a[2]].concat(),
-                    )
-                    .unwrap()
-                },
-                2,
-                "record 2 says something else",
-            ),
-            (
-                "audit-00000001.jsonl",
-                |f, a, _| {
-                    std::fs::write(
-                        segment_path(f, 1),
-                        [&*a[0], &a[1].replace("\"seq\":2", "\"seq\":2 "), &a[2]].concat(),
-                    )
-                    .unwrap()
-                },
-                2,
-                "not written as",
-            ),
-            (
-                "audit-00000001.jsonl",
-                |f, a, _| {
-                    std::fs::write(segment_path(f, 1), [&*a[0], &a[1], a[2].trim_end()].concat()).unwrap()
-                },
-                3,
-                "has no end",
-            ),
-            (
-                "audit-00000002.jsonl",
-                |f, _, b| std::fs::write(segment_path(f, 2), [&*b[0], &b[1][..9]].concat()).unwrap(),
-                2,
-                "has no end",
-            ),
-            (
-                "audit-00000002.jsonl",
-                |f, _, b| std::fs::write(segment_path(f, 2), [&*b[0], "\n"].concat()).unwrap(),
-                2,
-                "not a record",
-            ),
-        ];
-        for (file, harm, line, why) in harms {
+        for (segment, line, why, harm) in HARMS {
             let folder = trail();
-            harm(folder.path(), lines(folder.path(), 1), lines(folder.path(), 2));
+            let (harmed, text) = harm(&lines(folder.path(), 1), &lines(folder.path(), 2));
+            let path = segment_path(folder.path(), harmed);
+            match text {
+                Some(text) => std::fs::write(path, text).unwrap(),
+                None => std::fs::remove_file(path).unwrap(),
+            }
             let broken = walk(folder.path(), |_| {}).unwrap_err();
-            assert_eq!((broken.file.as_str(), broken.line), (*file, *line), "{broken}");
-            assert!(broken.why.contains(why), "{broken}");
-            assert_eq!(
-                broken.unfinished,
-                *file == "audit-00000002.jsonl" && why.contains("no end"),
-                "{broken}"
-            );
+            assert_eq!(broken.file, format!("audit-0000000{segment}.jsonl"), "{broken}");
+            assert_eq!((broken.line, broken.why.contains(why)), (*line, true), "{broken}");
+            assert_eq!(broken.unfinished, *segment == 2 && why.contains("no end"), "{broken}");
         }
     }
 
