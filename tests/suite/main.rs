@@ -11,6 +11,7 @@ mod advisories;
 mod audit;
 mod caching;
 mod cli;
+mod code;
 mod console;
 mod disk;
 mod engine;

@@ -18,7 +18,9 @@ mod state;
 mod subjects;
 mod tending;
 
-pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
+pub use config::{
+    Argon2Config, Bootstrap, ControlConfig, Effective, HistoryLimits, LoginLimit, PlatformCors,
+};
 pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
