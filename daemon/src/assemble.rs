@@ -322,6 +322,8 @@ fn control_config(
         },
         localhost_bypass: settings.localhost_bypass,
         limits: settings.gateway.clone(),
+        config_dir: settings.keeping.config_dir.clone(),
+        environment: crate::settings::variable,
         history_limits: settings.keeping.history,
         page_size_max: settings.page_size_max,
         audit_floor: 0,

@@ -41,6 +41,11 @@ impl Inputs {
     }
 }
 
+/// A variable of the environment, for secrets that a declared configuration names.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
+}
+
 /// One merged value.
 #[derive(Clone)]
 pub(crate) struct Value {

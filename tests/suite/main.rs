@@ -12,6 +12,7 @@ mod audit;
 mod caching;
 mod cli;
 mod code;
+mod code_files;
 mod console;
 mod disk;
 mod engine;

@@ -53,7 +53,7 @@ pub(crate) struct Draft {
     pub(crate) settles: Option<Vec<(String, String)>>,
 }
 
-/// The data plane is told nothing of this table, so a change in it alone makes no revision.
+/// The data plane is told nothing of sessions, so a change in them alone makes no revision.
 const UNPUBLISHED: &str = "sessions";
 
 /// Whether a draft changes what the data plane is told.

@@ -127,6 +127,10 @@ pub struct ControlConfig {
     pub localhost_bypass: Option<bool>,
     /// Bounds handed to the data plane.
     pub limits: GatewayLimits,
+    /// Folder of files that declare the configuration; `None` watches none.
+    pub config_dir: Option<PathBuf>,
+    /// Reads a variable of the environment, for secrets that a declared configuration names.
+    pub environment: fn(&str) -> Option<String>,
     /// How much of the history of changes is kept.
     pub history_limits: HistoryLimits,
     /// Largest page.
@@ -191,6 +195,8 @@ pub(crate) mod tests {
             cors: PlatformCors::default(),
             localhost_bypass: None,
             limits: GatewayLimits::default(),
+            config_dir: None,
+            environment: |_| None,
             history_limits: HistoryLimits::default(),
             page_size_max: 1_000,
             audit_floor: 0,

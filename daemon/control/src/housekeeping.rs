@@ -1,6 +1,7 @@
 //! What control does by itself, beside requests and commands.
 
 use crate::commands::blocking;
+use crate::declared::folder;
 use crate::subjects::{dumps, turns};
 use crate::{Control, Inner};
 use gatehouse_common::problem::Problem;
@@ -17,6 +18,9 @@ impl Control {
     pub fn housekeeping(&self, tasks: &TaskGroup) {
         tasks.spawn(turns::follow(Arc::clone(&self.0)));
         tasks.spawn(keep_usage(Arc::clone(&self.0)));
+        if let Some(folder) = self.0.config().config_dir.clone() {
+            tasks.spawn(folder::follow(Arc::clone(&self.0), folder));
+        }
     }
 
     /// Writes an encrypted dump of all rows where dumps lie if no path is asked for; the path it got. Blocks.

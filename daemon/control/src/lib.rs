@@ -6,6 +6,7 @@ mod change;
 mod commands;
 mod compile;
 mod config;
+mod declared;
 mod envelope;
 mod housekeeping;
 mod index;
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     /// Bounds how many look through the files of records at once.
     pub(crate) looks: Semaphore,
     pub(crate) chaos: Chaos,
+    /// What is known of the folder that declares the configuration.
+    pub(crate) folder: declared::folder::Known,
 }
 
 impl Inner {
@@ -121,6 +124,7 @@ impl Control {
             usages,
             looks: Semaphore::new(LOOKS),
             chaos: Chaos::default(),
+            folder: Default::default(),
         })))
     }
 

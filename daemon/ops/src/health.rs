@@ -10,6 +10,7 @@ use std::pin::Pin;
 
 mod audit;
 mod backups;
+mod config;
 mod disk;
 mod engine;
 mod records;
@@ -39,6 +40,7 @@ pub(crate) const LIST: &[Check] = &[
     Check { name: "disk", look: |sight| Box::pin(disk::look(sight)) },
     Check { name: "audit", look: |sight| Box::pin(audit::look(sight)) },
     Check { name: "backups", look: |sight| Box::pin(backups::look(sight)) },
+    Check { name: "config", look: |sight| Box::pin(config::look(sight)) },
     Check { name: "upstreams", look: |sight| Box::pin(upstreams::look(sight)) },
     Check { name: "engine", look: |sight| Box::pin(engine::look(sight)) },
     Check { name: "records", look: |sight| Box::pin(records::look(sight)) },

@@ -7,7 +7,7 @@ use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use gatehouse_common::limits::OPS_BODY_BYTES;
+use gatehouse_common::limits::{CONFIG_BODY_BYTES, OPS_BODY_BYTES};
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::permission::grant;
 use gatehouse_corridor::tasks::TaskGroup;
@@ -53,7 +53,10 @@ fn mount(config: &mut web::ServiceConfig) {
         paths.entry(method.path).or_default().push(method);
     }
     for (path, methods) in paths {
-        let resource = methods.into_iter().fold(web::resource(path), |resource, method| {
+        // Files that declare the whole configuration are larger than any other body.
+        let most = if path.starts_with("/v1/config/") { CONFIG_BODY_BYTES } else { OPS_BODY_BYTES };
+        let whole = web::resource(path).app_data(web::PayloadConfig::new(most));
+        let resource = methods.into_iter().fold(whole, |resource, method| {
             let route = web::method(method.verb.clone());
             resource.route(route.to(
                 move |inner: Data<Inner>, request: HttpRequest, body: Result<Bytes, actix_web::Error>| {
@@ -87,7 +90,7 @@ async fn answer(
 fn unreadable(error: &actix_web::Error) -> Problem {
     match error.as_response_error().status_code() {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(Code::TooLarge, format!("the body is larger than {OPS_BODY_BYTES} bytes"))
+            Problem::new(Code::TooLarge, "the body is larger than this path takes")
         }
         _ => Problem::new(Code::BadInput, format!("the body could not be read: {error}")),
     }

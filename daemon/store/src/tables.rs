@@ -20,6 +20,7 @@ pub const TABLES: &[Table] = &[
     table("apis", true),
     table("assignments", true),
     table("credits", true),
+    table("declared", true),
     table("endpoints", true),
     table("groups", true),
     table("keys", true),

@@ -31,6 +31,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         let route = web::resource(path).route(web::post().to(import));
         config.service(route.default_service(web::to(super::wrong_method)));
     }
+    resource!(config, "/config/schema", get => schema);
     resource!(config, "/config/current", get => current);
     resource!(config, "/config/reload", post => reload);
     resource!(config, "/config/reloadable-keys", get => reloadable);
@@ -146,6 +147,12 @@ async fn imported(control: &Inner, request: &HttpRequest, payload: web::Payload)
     // What changed nothing has nothing to take back.
     let snapshot_id = changed.then(|| revision.0.to_string());
     Ok(Reply::Data(200, json!({"imported": counts, "snapshot_id": snapshot_id})))
+}
+
+/// JSON Schema of files that declare the configuration; it tells nothing of this one.
+async fn schema(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
+    caller(control, request)?;
+    Ok(Reply::Bare(200, crate::declared::schema().to_string()))
 }
 
 async fn current(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {

@@ -4,6 +4,7 @@
 use super::query::Query;
 use super::{Outcome, part};
 use crate::change::history::{self, Head};
+use crate::declared::MARKS;
 use crate::envelope::Reply;
 use crate::session::{Caller, caller};
 use crate::state::State;
@@ -89,7 +90,9 @@ async fn reading<T: Send + 'static>(
 }
 
 fn shown(caller: &Caller, rows: &[history::Turned], limit: usize) -> Value {
-    rows.iter().take(limit).map(|row| masks::shown_to(caller, row)).collect()
+    // Who declares a row is the daemon's own note.
+    let told = rows.iter().filter(|row| row.table != MARKS);
+    told.take(limit).map(|row| masks::shown_to(caller, row)).collect()
 }
 
 async fn get(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
@@ -135,7 +138,7 @@ async fn undo(
     let make = move |state: &State, caller: &Caller| {
         caller.needs(NEEDS.0, NEEDS.1)?;
         let revisions = choose(&past.history.heads())?;
-        let mut draft = past.undo((state, caller), &revisions, later, now_ms)?;
+        let mut draft = past.undo((state, Some(caller)), &revisions, later, now_ms)?;
         if draft.rows.is_empty() {
             return Err(Problem::new(Code::Conflict, "it is so already; nothing would change"));
         }

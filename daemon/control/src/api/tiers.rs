@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 pub(super) const NEEDS: (&str, &str) = ("manage_tiers", "TIER001");
 const NAMES: [&str; 4] = ["free", "pro", "enterprise", "custom"];
 /// Ids that are words of a path.
-const TAKEN: [&str; 8] =
+pub(crate) const TAKEN: [&str; 8] =
     ["assignments", "upgrade", "downgrade", "temporary-upgrade", "trial", "payment", "compare", "statistics"];
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -51,7 +51,7 @@ fn find<'s>(state: &'s State, id: &str) -> Result<&'s Row, Problem> {
 }
 
 /// What the table of fields cannot say.
-fn checked(mut row: Row) -> Result<Row, Problem> {
+pub(crate) fn checked(mut row: Row) -> Result<Row, Problem> {
     if let Some(name) = row.get("name").and_then(Value::as_str).filter(|name| !NAMES.contains(name)) {
         let text = format!("Validation Error: name: {name:?}: expected one of {}", NAMES.join(", "));
         return Err(Problem::compat(422, "VAL001", text).at("name"));

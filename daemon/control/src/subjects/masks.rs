@@ -52,6 +52,7 @@ pub(crate) fn permission(table: &str) -> Option<&'static str> {
         "tiers" | "assignments" => "manage_tiers",
         "rate_rules" => "manage_rate_limits",
         "settings" => "manage_security",
+        "declared" => "manage_gateway",
         _ => return None,
     })
 }

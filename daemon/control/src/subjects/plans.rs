@@ -4,6 +4,7 @@ use super::masks;
 use crate::Inner;
 use crate::api::DRY_RUN;
 use crate::change::terms::Seen;
+use crate::declared::MARKS;
 use crate::envelope::Reply;
 use crate::session::caller;
 use actix_web::HttpRequest;
@@ -40,7 +41,7 @@ pub(crate) fn planned(
         (None, Ok(_)) => Vec::new(),
     };
     let routes: BTreeSet<&String> = seen.plans.iter().flat_map(|plan| &plan.routes).collect();
-    let rows = || seen.plans.iter().flat_map(|plan| &plan.rows);
+    let rows = || seen.plans.iter().flat_map(|plan| &plan.rows).filter(|row| row.table != MARKS);
     // Who has no session (a login, a registration) sees no row.
     let caller = caller(control, request).ok();
     let shown = rows().take(SHOWN).filter_map(|row| Some(masks::planned(caller.as_ref()?, row)));

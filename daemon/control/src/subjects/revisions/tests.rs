@@ -66,7 +66,7 @@ proptest! {
             let later: BTreeSet<u64> = heads.range(target + 1..).map(|(id, _)| *id).collect();
             let net = past.between(target, None).unwrap();
             let state = changes.state();
-            let draft = past.undo((&state, &admin(&state)), &later, Later::Overwrite, 1).unwrap();
+            let draft = past.undo((&state, Some(&admin(&state))), &later, Later::Overwrite, 1).unwrap();
             prop_assert_eq!(draft.rows.len(), net.len(), "the difference is what is written");
             changes.submit(Actor::System, move |_| Ok(draft)).await.unwrap();
             prop_assert_eq!(&groups(&changes.state()), &after[&target]);
@@ -86,7 +86,7 @@ proptest! {
             let id = *at.get(&heads);
             let turned = rows(&store, id).unwrap().remove(0);
             let state = changes.state();
-            match past.undo((&state, &admin(&state)), &BTreeSet::from([id]), Later::Refuse, 1) {
+            match past.undo((&state, Some(&admin(&state))), &BTreeSet::from([id]), Later::Refuse, 1) {
                 Ok(draft) => {
                     let before = groups(&state);
                     changes.submit(Actor::System, move |_| Ok(draft)).await.unwrap();
