@@ -2,6 +2,7 @@
 
 use crate::shop::shop;
 use gatehouse_tests::daemon::{Daemon, PASSWORD};
+use gatehouse_tests::wait::eventually;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -271,4 +272,73 @@ fn a_dry_run_tells_all_and_does_nothing() {
     assert_eq!(status, 403, "who may not do it is not told what it would do");
     assert_eq!(now(&house), before, "no revision, no record, no row");
     assert_eq!(house.daemon.call("GET", "/api/rest/shop/v1/echo", &ana, None).unwrap().0, 200);
+}
+
+#[test]
+fn what_is_refused_is_in_the_trail_and_cannot_fill_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::at(folder.path(), &[]);
+    house.done(
+        "POST",
+        "/user",
+        json!({"username": "eva", "email": "eva@x.org", "password": PASSWORD, "role": "user"}),
+    );
+    let eva = house.daemon.login("eva", PASSWORD).unwrap();
+    assert_eq!(
+        house.daemon.call("POST", "/platform/group", &eva, Some(json!({"group_name": "g"}))).unwrap().0,
+        403
+    );
+    assert_eq!(house.daemon.call("DELETE", "/platform/group/ALL", "", None).unwrap().0, 401);
+    let login = |name: &str| {
+        let body = json!({"email": name, "password": "wrong"});
+        house.daemon.call("POST", "/platform/authorization", "", Some(body)).unwrap().0
+    };
+    assert_eq!([login("eva"), login("my-password-typed-here")], [400, 400]);
+    let trail =
+        || house.daemon.ops("GET", "/v1/audit?q=refused&limit=1000", None).unwrap().1["records"].clone();
+    let seen = eventually("the records", || match trail().as_array().map(Vec::len) {
+        Some(4) => Ok(trail()),
+        other => Err(other),
+    });
+    let seen = seen.unwrap();
+    let told: Vec<_> = seen
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {} {}", one["actor"], one["action"], one["object"]))
+        .collect();
+    assert_eq!(told[3], "\"eva\" \"request.refused\" \"POST /platform/group\"");
+    assert_eq!(told[2], "\"anonymous\" \"request.refused\" \"DELETE /platform/group/ALL\"");
+    assert_eq!(told[1], "\"eva\" \"login.refused\" \"user/eva\"");
+    assert!(told[0].contains("unknown:") && !seen.to_string().contains("typed-here"), "{told:?}");
+    for _ in 0..40 {
+        login("eva");
+    }
+    let (_, found) = house.call("GET", "/logging/logs?action=login.refused&actor=eva", None);
+    let count = found["total"].as_u64().unwrap();
+    assert!((1..=10).contains(&count), "{count} of 41 attempts");
+    assert_eq!(house.call("GET", "/logging/logs?object=group/ALL", None).1["total"], 1);
+}
+
+#[test]
+fn sixteen_writers_are_committed_together() {
+    const EACH: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::at(folder.path(), &[]);
+    let begun = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for writer in 0..16 {
+            let house = &house;
+            scope.spawn(move || {
+                for index in 0..EACH {
+                    house.done("POST", "/group", json!({"group_name": format!("g{writer}-{index}")}));
+                }
+            });
+        }
+    });
+    let rate = (16 * EACH) as f64 / begun.elapsed().as_secs_f64();
+    let (_, list) = house.call("GET", "/config/revisions?action=group.create", None);
+    assert_eq!(list["total"], 16 * EACH, "each is a revision of its own");
+    // A build with checks on a machine that others use; the release build's number is in docs/performance.md.
+    assert!(rate > if cfg!(debug_assertions) { 25.0 } else { 200.0 }, "{rate:.0} changes a second");
 }

@@ -21,3 +21,6 @@ use gatehouse_common::ops::config::ConfigFault;
 fn fault(place: &str, detail: impl Into<String>) -> ConfigFault {
     ConfigFault { place: place.to_owned(), detail: detail.into() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use crate::Inner;
 use crate::change::terms;
 use crate::state::Row;
-use crate::subjects::plans;
+use crate::subjects::{plans, refusals};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -42,6 +42,9 @@ pub(crate) fn answer(
     outcome: Result<Reply, Problem>,
 ) -> HttpResponse {
     let strict = control.config().strict_envelope;
+    if let Err(problem) = &outcome {
+        refusals::refused(control, request, problem);
+    }
     let outcome = match terms::current().filter(|terms| terms.dry) {
         Some(terms) => plans::planned(control, request, &terms.seen(), outcome),
         None => outcome,

@@ -2,7 +2,7 @@
 
 use crate::commands::blocking;
 use crate::declared::folder;
-use crate::subjects::{dumps, turns};
+use crate::subjects::{dumps, refusals, turns};
 use crate::{Control, Inner};
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::tasks::TaskGroup;
@@ -17,6 +17,7 @@ impl Control {
     /// Starts what runs until the group is closed.
     pub fn housekeeping(&self, tasks: &TaskGroup) {
         tasks.spawn(turns::follow(Arc::clone(&self.0)));
+        tasks.spawn(refusals::follow(Arc::clone(&self.0)));
         tasks.spawn(keep_usage(Arc::clone(&self.0)));
         if let Some(folder) = self.0.config().config_dir.clone() {
             tasks.spawn(folder::follow(Arc::clone(&self.0), folder));

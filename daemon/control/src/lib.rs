@@ -36,6 +36,7 @@ use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::Store;
 use std::sync::Arc;
 use subjects::passwords::Hasher;
+use subjects::refusals::Refusals;
 use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
 use subjects::usage::Usages;
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     /// Bounds how many look through the files of records at once.
     pub(crate) looks: Semaphore,
     pub(crate) chaos: Chaos,
+    /// What was refused, on its way to the audit trail.
+    pub(crate) refusals: Refusals,
     /// What is known of the folder that declares the configuration.
     pub(crate) folder: declared::folder::Known,
 }
@@ -124,6 +127,7 @@ impl Control {
             usages,
             looks: Semaphore::new(LOOKS),
             chaos: Chaos::default(),
+            refusals: Refusals::default(),
             folder: Default::default(),
         })))
     }

@@ -20,6 +20,7 @@ pub(crate) mod passwords;
 pub(crate) mod permits;
 pub(crate) mod plans;
 pub(crate) mod rate_rules;
+pub(crate) mod refusals;
 pub(crate) mod restoring;
 pub(crate) mod revisions;
 pub(crate) mod revocation;

@@ -110,10 +110,9 @@ async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome 
         let found = |wanted: &String| fields.iter().any(|f| row.text(f).to_lowercase().contains(wanted));
         (!query.flag("enabled_only") || row.flag("enabled")) && wanted.as_ref().is_none_or(found)
     };
-    let rows: Vec<_> =
-        caller.state.rows("tiers").filter(|(_, row)| shown(row)).map(|(_, row)| json!(**row)).collect();
-    let total = rows.len();
-    let tiers: Vec<_> = rows.into_iter().skip(skip).take(limit).collect();
+    let rows = || caller.state.rows("tiers").map(|(_, row)| row).filter(|row| shown(row));
+    let total = rows().count();
+    let tiers: Vec<_> = rows().skip(skip).take(limit).map(|row| json!(**row)).collect();
     let has_next = skip.saturating_add(tiers.len()) < total;
     Ok(bare(
         200,

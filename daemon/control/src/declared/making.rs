@@ -80,7 +80,14 @@ impl<'m> Making<'m> {
             return Err(refused(&format!("{table} {key:?}"), &format!("it once; {other} declares it too")));
         }
         self.declared.insert(there, place.to_owned());
-        if self.after.get(table, key).is_none_or(|old| **old != row) {
+        // A row of an earlier version may not have a field that has its default now.
+        let fields = match table {
+            "endpoints" => shapes::endpoint(),
+            "validations" => shapes::validation(),
+            _ => self.fields(table),
+        };
+        let whole = |row: &Row| schema::complete(&fields, row);
+        if self.after.get(table, key).is_none_or(|old| **old != row && whole(old) != whole(&row)) {
             self.set(table, key, Some(row));
         }
         Ok(())
@@ -104,8 +111,9 @@ impl<'m> Making<'m> {
         self.sections.iter().find(|known| known.name == section).map_or(section, |found| found.table)
     }
 
+    /// The fields of a section, by its name or by its table.
     pub(super) fn fields(&self, section: &str) -> Vec<Field> {
-        let found = self.sections.iter().find(|known| known.name == section);
+        let found = self.sections.iter().find(|known| known.name == section || known.table == section);
         found.map(|found| found.fields.clone()).unwrap_or_default()
     }
 
