@@ -47,15 +47,18 @@ pub(crate) fn serve(
     Ok(handle)
 }
 
+/// Largest body of a path, bytes: files that declare the whole configuration are larger than any other.
+fn most(path: &str) -> usize {
+    if path.starts_with("/v1/config/") { CONFIG_BODY_BYTES } else { OPS_BODY_BYTES }
+}
+
 fn mount(config: &mut web::ServiceConfig) {
     let mut paths: BTreeMap<&str, Vec<&'static Method>> = BTreeMap::new();
     for method in LIST {
         paths.entry(method.path).or_default().push(method);
     }
     for (path, methods) in paths {
-        // Files that declare the whole configuration are larger than any other body.
-        let most = if path.starts_with("/v1/config/") { CONFIG_BODY_BYTES } else { OPS_BODY_BYTES };
-        let whole = web::resource(path).app_data(web::PayloadConfig::new(most));
+        let whole = web::resource(path).app_data(web::PayloadConfig::new(most(path)));
         let resource = methods.into_iter().fold(whole, |resource, method| {
             let route = web::method(method.verb.clone());
             resource.route(route.to(
@@ -81,16 +84,16 @@ async fn answer(
         if method.needs == Needs::Write {
             grant.write()?;
         }
-        let body = body.map_err(|error| unreadable(&error))?;
+        let body = body.map_err(|error| unreadable(&error, most(method.path)))?;
         (method.handler)(Call { ops: inner, peer, grant, request, body }).await
     };
     outcome.await.unwrap_or_else(|problem| rendered(&problem))
 }
 
-fn unreadable(error: &actix_web::Error) -> Problem {
+fn unreadable(error: &actix_web::Error, most: usize) -> Problem {
     match error.as_response_error().status_code() {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(Code::TooLarge, "the body is larger than this path takes")
+            Problem::new(Code::TooLarge, format!("the body is larger than {most} bytes"))
         }
         _ => Problem::new(Code::BadInput, format!("the body could not be read: {error}")),
     }

@@ -183,7 +183,9 @@ mod tests {
         let write = |name: &str| std::fs::write(folder.path().join(name), name).unwrap();
         assert!(read(folder.path()).unwrap_err().detail.contains("stays"), "an empty one takes nothing away");
         assert!(read(&folder.path().join("none")).is_err());
-        ["b.yaml", "a.toml", ".a.toml.swp", "a.toml~", "4913", "readme.md", ".c.yaml"].map(write);
+        ["b.yaml", "a.toml", ".a.toml.swp", "a.toml~", "4913", "readme.md", ".c.yaml"]
+            .iter()
+            .for_each(|name| write(name));
         std::fs::create_dir(folder.path().join("..2026")).unwrap();
         std::fs::write(folder.path().join("..2026/d.yml"), "linked").unwrap();
         std::os::unix::fs::symlink("..2026/d.yml", folder.path().join("d.yml")).unwrap();

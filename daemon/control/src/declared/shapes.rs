@@ -55,8 +55,7 @@ const VAULT: &[Field] = &[
 /// Every section, in the order in which one may speak of another.
 pub(super) fn sections() -> Vec<Section> {
     let plain = |name, table, fields| Section { name, table, fields, more: Vec::new() };
-    let mut endpoint = object(&endpoint(), Vec::new());
-    endpoint["properties"]["validation"] = object(&validation(), Vec::new());
+    let endpoint = object(&endpoint(), vec![("validation", object(&validation(), Vec::new()))]);
     let credits = json!({"type": "object", "additionalProperties": object(ACCOUNT, Vec::new())});
     vec![
         plain("roles", "roles", roles::fields()),
@@ -74,7 +73,7 @@ pub(super) fn sections() -> Vec<Section> {
             table: "users",
             fields: fields(users::FIELDS, &["password"]),
             more: vec![
-                ("password", text_of(&Kind::Text(1, 4_096))),
+                ("password", reference()),
                 ("password_hash", json!({"type": "string", "pattern": "^\\$argon2"})),
                 ("subscriptions", json!({"type": "array", "items": {"type": "string"}})),
                 ("tier", json!({"type": "string"})),
@@ -86,6 +85,11 @@ pub(super) fn sections() -> Vec<Section> {
         plain("vault", "vault", VAULT.to_vec()),
         plain("security", security::PLACE.0, fields(security::FIELDS, &[])),
     ]
+}
+
+/// The schema of a reference to a secret.
+fn reference() -> Value {
+    json!({"type": "string", "pattern": "^(file|env|vault):"})
 }
 
 fn text_of(kind: &Kind) -> Value {
@@ -107,23 +111,23 @@ fn object(fields: &[Field], more: Vec<(&'static str, Value)>) -> Value {
     let mut properties: Map<String, Value> = Map::new();
     let mut required = Vec::new();
     for (name, kind, absent) in fields {
-        let mut schema = text_of(kind);
-        match absent {
-            Absent::Required => required.push(*name),
-            Absent::Is(flag) => schema["default"] = json!(flag),
-            Absent::Text(text) => schema["default"] = json!(text),
-            Absent::Number(number) => schema["default"] = json!(number),
-            Absent::Null | Absent::Empty => {}
-        }
-        if SECRETS.contains(name) {
-            schema = json!({"type": "string", "pattern": "^(file|env|vault):"});
+        let default = match absent {
+            Absent::Required => {
+                required.push(*name);
+                None
+            }
+            Absent::Is(flag) => Some(json!(flag)),
+            Absent::Text(text) => Some(json!(text)),
+            Absent::Number(number) => Some(json!(number)),
+            Absent::Null | Absent::Empty => None,
+        };
+        let mut schema = if SECRETS.contains(name) { reference() } else { text_of(kind) };
+        if let Some(schema) = schema.as_object_mut() {
+            schema.extend(default.map(|default| ("default".to_owned(), default)));
         }
         properties.insert((*name).to_owned(), schema);
     }
     properties.extend(more.into_iter().map(|(name, schema)| (name.to_owned(), schema)));
-    if let Some(password) = properties.get_mut("password") {
-        *password = json!({"type": "string", "pattern": "^(file|env|vault):"});
-    }
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
