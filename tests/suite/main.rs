@@ -11,6 +11,8 @@ mod advisories;
 mod audit;
 mod caching;
 mod cli;
+mod code;
+mod code_files;
 mod console;
 mod disk;
 mod edges;
