@@ -1,6 +1,7 @@
 //! The single path of change: draft, check, commit with its audit record in one transaction, publish, wait
 //! until the data plane serves it, answer. One thread owns the newest state; what waits is committed together.
 
+pub(crate) mod numbers;
 mod worker;
 
 use crate::compile::Compiler;

@@ -4,6 +4,7 @@ use crate::index::{self, By, Entry};
 use gatehouse_common::ids::Revision;
 use imbl::{OrdMap, OrdSet};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 /// A row: the fields of its resource.
@@ -18,6 +19,8 @@ pub(crate) struct State {
     pub(crate) revision: Revision,
     /// Last audit number given.
     pub(crate) audit: u64,
+    /// Last number given, by table ([`crate::change::numbers`]).
+    pub(crate) numbers: BTreeMap<&'static str, i64>,
     tables: OrdMap<&'static str, Table>,
     index: OrdSet<Entry>,
 }

@@ -23,6 +23,7 @@ pub const TABLES: &[Table] = &[
     table("endpoints", true),
     table("groups", true),
     table("imports", false),
+    table("key_uses", false),
     table("keys", true),
     table("meta", false),
     table("outbox", false),

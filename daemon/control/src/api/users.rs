@@ -60,7 +60,19 @@ pub(crate) const FIELDS: &[Field] = &[
 /// Names that are words of a path.
 pub(super) const TAKEN: &[&str] = &["me", "all", "email"];
 /// Never shown.
-const HIDDEN: [&str; 4] = ["password_hash", "token_epoch", "token_epoch_before", "tokens_revoked"];
+const HIDDEN: [&str; 10] = [
+    "password_hash",
+    "token_epoch",
+    "token_epoch_before",
+    "tokens_revoked",
+    // Of `/api/v1`.
+    "id",
+    "created_unix_ms",
+    "updated_unix_ms",
+    "nexusgate_user_id",
+    "nexusgate_role",
+    "last_synced_unix_ms",
+];
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/user/me", get => me);
