@@ -19,6 +19,8 @@ pub(crate) enum By {
     EndpointApi,
     /// Endpoints, by their id.
     EndpointId,
+    /// API keys, by what an outer platform calls them.
+    KeyNexusgate,
     /// API keys, by their number.
     KeyNumber,
     /// API keys, by the first part of their text.
@@ -81,11 +83,16 @@ pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
         "endpoints" => {
             vec![at(By::EndpointApi, &owner(row)), at(By::EndpointId, row.text("endpoint_id"))]
         }
-        "keys" => vec![
-            at(By::KeyNumber, &second(row.number("id"))),
-            at(By::KeyPrefix, row.text("prefix")),
-            at(By::KeyUser, row.text("username")),
-        ],
+        "keys" => {
+            let outer = Some(row.text("nexusgate_token_id")).filter(|id| !id.is_empty());
+            let mut entries = vec![
+                at(By::KeyNumber, &second(row.number("id"))),
+                at(By::KeyPrefix, row.text("prefix")),
+                at(By::KeyUser, row.text("username")),
+            ];
+            entries.extend(outer.map(|id| at(By::KeyNexusgate, id)));
+            entries
+        }
         "revoked" => vec![at(By::RevokedEnd, &second(row.number("expires_unix_secs")))],
         "sessions" => vec![
             at(By::SessionEnd, &second(row.number("expires_unix_secs"))),

@@ -18,12 +18,13 @@ mod state;
 mod subjects;
 mod tending;
 
-pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
+pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors, Versioned};
 pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
 use api::chaos::Chaos;
+use api::v1::Remembered;
 use arc_swap::ArcSwap;
 use change::Changes;
 use gatehouse_common::problem::Problem;
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     /// Bounds how many look through the files of records at once.
     pub(crate) looks: Semaphore,
     pub(crate) chaos: Chaos,
+    pub(crate) versioned: Remembered,
 }
 
 impl Inner {
@@ -119,6 +121,7 @@ impl Control {
             usages,
             looks: Semaphore::new(LOOKS),
             chaos: Chaos::default(),
+            versioned: Remembered::default(),
         })))
     }
 

@@ -59,6 +59,12 @@ impl State {
         self.index.range(first..).take_while(same).map(|(_, _, key)| &**key)
     }
 
+    /// Keys of all rows that an index holds, in the order of their values.
+    pub(crate) fn keys_by_index(&self, by: By) -> impl Iterator<Item = &str> {
+        let first: Entry = (by, "".into(), "".into());
+        self.index.range(first..).take_while(move |entry| entry.0 == by).map(|(_, _, key)| &**key)
+    }
+
     /// The values of an index, each once, in order.
     pub(crate) fn values(&self, by: By) -> impl Iterator<Item = &str> {
         let first: Entry = (by, "".into(), "".into());

@@ -1,16 +1,19 @@
 //! The rules of each subject; no HTTP.
 
+pub(crate) mod accounts;
 pub(crate) mod addresses;
 pub(crate) mod apis;
 pub(crate) mod backups;
 pub(crate) mod backwards;
 pub(crate) mod bootstrap;
+pub(crate) mod browser;
 pub(crate) mod configuration;
 pub(crate) mod cors;
 pub(crate) mod credits;
 pub(crate) mod dumps;
 pub(crate) mod engine;
 pub(crate) mod entities;
+pub(crate) mod foreign;
 pub(crate) mod imports;
 pub(crate) mod key_uses;
 pub(crate) mod leaving;

@@ -1,10 +1,10 @@
 //! Health (spec/doorman.md 4.20, spec/octoprox.md 13.1): alive, ready, and what an administrator may see.
 
 use super::Outcome;
-use crate::envelope::Reply;
+use crate::envelope::{Reply, detail};
 use crate::session::caller;
 use crate::subjects::engine;
-use crate::{Inner, resource};
+use crate::{Inner, resource, versioned};
 use actix_web::HttpRequest;
 use actix_web::cookie::time::OffsetDateTime;
 use actix_web::cookie::time::format_description::well_known::Rfc3339;
@@ -26,7 +26,20 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 
 /// Below `/api/v1`.
 pub(crate) fn versioned(config: &mut ServiceConfig) {
-    resource!(config, "/health", get => health);
+    versioned!(config, "/health", get => health);
+}
+
+/// Below `/health`.
+pub(crate) fn plain(config: &mut ServiceConfig) {
+    versioned!(config, "", get => healthy);
+}
+
+/// Whether it serves, for who asks often and wants no more.
+async fn healthy(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outcome {
+    if control.draining() {
+        return Err(detail(503, "Shutting down"));
+    }
+    Ok(Reply::Bare(200, json!({ "status": "healthy" }).to_string()))
 }
 
 /// Below `/platform`.
