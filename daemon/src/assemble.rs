@@ -322,6 +322,7 @@ fn control_config(
         },
         localhost_bypass: settings.localhost_bypass,
         limits: settings.gateway.clone(),
+        versioned: settings.versioned.clone(),
         page_size_max: settings.page_size_max,
         audit_floor: 0,
         backups: settings.data_dir.join("backups"),

@@ -22,6 +22,8 @@ mod manager;
 mod manager_config;
 mod manager_limits;
 mod market;
+mod octoprox;
+mod octoprox_access;
 mod ops;
 mod phases;
 mod policies;
