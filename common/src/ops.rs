@@ -21,11 +21,14 @@
 //! | `POST /v1/runs/{id}/stop` | write | | [`runs::RunSummary`] |
 //! | `POST /v1/runs/{id}/undo` | write | | [`crate::runbook::Plan`] |
 //! | `GET /v1/audit?q=&limit=` | read | [`audit::AuditQuery`] | [`audit::AuditPage`] |
+//! | `POST /v1/import/octoprox` | write | [`imports::ImportRequest`] | [`imports::ImportReport`] |
+//! | `POST /v1/introspect` | write | [`imports::IntrospectRequest`] | as `POST /api/v1/auth/introspect` |
 //! | `GET /v1/attached` | read | | list of [`hello::Attached`] |
 
 pub mod audit;
 pub mod entities;
 pub mod hello;
+pub mod imports;
 pub mod logs;
 pub mod metrics;
 pub mod runs;

@@ -35,7 +35,10 @@ fn a_user_manager_gets_no_hold_of_an_administrators_keys() {
     assert_eq!(key(&hal, json!({"user_id": roots})).0, 404);
     assert_eq!(key(&hal, json!({"user_id": own})).0, 201);
     let (_, listed) = daemon.call("GET", "/api/v1/api-keys", &hal, None).unwrap();
-    assert!(listed["data"]["api_keys"].as_array().unwrap().iter().all(|key| key["user_id"] == own), "{listed}");
+    assert!(
+        listed["data"]["api_keys"].as_array().unwrap().iter().all(|key| key["user_id"] == own),
+        "{listed}"
+    );
     let path = format!("/api/v1/api-keys/{}", made["data"]["id"]);
     assert_eq!(daemon.call("DELETE", &path, &hal, None).unwrap().0, 404);
 }

@@ -24,6 +24,7 @@ mod manager_limits;
 mod market;
 mod octoprox;
 mod octoprox_access;
+mod octoprox_import;
 mod ops;
 mod phases;
 mod policies;

@@ -1,7 +1,8 @@
 //! Serves what ops asks for: one match, each arm one call. A proof in a command is the permission to do it.
 
+use crate::api::v1::introspect;
 use crate::change::Draft;
-use crate::subjects::{backups, engine, entities, restoring, revocation};
+use crate::subjects::{backups, engine, entities, importing, restoring, revocation};
 use crate::{Control, Inner};
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::actor::Actor;
@@ -54,6 +55,12 @@ async fn obey(control: &Arc<Inner>, command: Command) {
         }
         Command::Audit(_, entry, reply) => {
             say(reply, control.changes.submit(Actor::System, move |_| Ok(Draft::record(entry))).await);
+        }
+        Command::Import(_, actor, request, reply) => {
+            say(reply, importing::octoprox(control, actor, request).await);
+        }
+        Command::Introspect(_, token, reply) => {
+            say(reply, introspect::told(control, token.expose()).await);
         }
         Command::Engine(_, reply) => say(reply, Ok(engine::state(&control.config()).await)),
         Command::Restart(_, actor, reply) => {

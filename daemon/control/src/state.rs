@@ -59,6 +59,14 @@ impl State {
         self.index.range(first..).take_while(same).map(|(_, _, key)| &**key)
     }
 
+    /// Key of the row with a number.
+    pub(crate) fn keys_by_number(&self, by: By, number: i64) -> Option<&str> {
+        let value = index::second(number);
+        let first: Entry = (by, value.as_str().into(), "".into());
+        let (found, at, key) = self.index.range(first..).next()?;
+        (*found == by && **at == *value).then_some(&**key)
+    }
+
     /// Keys of all rows that an index holds, in the order of their values.
     pub(crate) fn keys_by_index(&self, by: By) -> impl Iterator<Item = &str> {
         let first: Entry = (by, "".into(), "".into());

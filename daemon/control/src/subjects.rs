@@ -14,6 +14,8 @@ pub(crate) mod dumps;
 pub(crate) mod engine;
 pub(crate) mod entities;
 pub(crate) mod foreign;
+pub(crate) mod imported;
+pub(crate) mod importing;
 pub(crate) mod imports;
 pub(crate) mod key_uses;
 pub(crate) mod leaving;

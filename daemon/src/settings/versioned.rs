@@ -30,7 +30,8 @@ impl Reader<'_> {
     }
 
     fn hsts(&mut self) -> Option<String> {
-        let (seconds, whole) = (self.number("hsts_max_age", 0_u64, 63_072_000), self.flag("hsts_include_subdomains"));
+        let (seconds, whole) =
+            (self.number("hsts_max_age", 0_u64, 63_072_000), self.flag("hsts_include_subdomains"));
         let domains = if whole { "; includeSubDomains" } else { "" };
         self.flag("hsts").then(|| format!("max-age={seconds}{domains}"))
     }

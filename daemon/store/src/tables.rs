@@ -40,6 +40,7 @@ pub const TABLES: &[Table] = &[
     table("users", true),
     table("validations", true),
     table("vault", true),
+    table("workspaces", true),
 ];
 
 /// Key in `meta` of the store's format.

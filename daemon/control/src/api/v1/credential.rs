@@ -151,7 +151,7 @@ const WRONG: u64 = 20;
 /// Looks at the slow hashes of imported keys. The one that is right is kept from then on as a digest, so that the next
 /// time costs nothing, and the data plane knows it.
 pub(super) async fn prove(
-    control: &Data<Inner>,
+    control: &Inner,
     key: &str,
     (network, source): (&str, String),
 ) -> Result<Known, Problem> {

@@ -9,7 +9,7 @@ use crate::state::Fields as _;
 use crate::{Inner, versioned};
 use actix_web::HttpRequest;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
-use gatehouse_common::problem::Problem;
+use gatehouse_common::problem::{Code, Problem};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use subtle::ConstantTimeEq as _;
@@ -55,7 +55,7 @@ async fn public(control: &Data<Inner>, request: &HttpRequest, body: &Bytes) -> O
             return Err(detail(401, "Invalid or missing introspect secret"));
         }
     }
-    Ok(Reply::Bare(200, spoken(about(control, request, &token).await?)))
+    asked_by(control, request, &token).await
 }
 
 /// For peers of the configured networks alone: no field of a request makes anybody one. For others it is not there.
@@ -66,18 +66,32 @@ async fn inside(control: &Data<Inner>, request: &HttpRequest, body: &Bytes) -> O
         return Err(detail(404, "Not Found"));
     }
     let token = asked(request, body)?;
-    Ok(Reply::Bare(200, spoken(about(control, request, &token).await?)))
+    asked_by(control, request, &token).await
+}
+
+/// For the ops socket.
+pub(crate) async fn told(control: &Inner, token: &str) -> Result<Value, Problem> {
+    let text = spoken(about(control, token, ("operate.sock", "operate.sock".to_owned())).await?);
+    serde_json::from_str(&text).map_err(|error| Problem::new(Code::Internal, error.to_string()))
+}
+
+async fn asked_by(control: &Inner, request: &HttpRequest, token: &str) -> Outcome {
+    let from = (gate::network(control, request), source(control, request));
+    Ok(Reply::Bare(200, spoken(about(control, token, (&from.0, from.1)).await?)))
 }
 
 /// What there is to say of a token; `None` if it counts for nothing.
-async fn about(control: &Data<Inner>, request: &HttpRequest, token: &str) -> Result<Option<Value>, Problem> {
+async fn about(
+    control: &Inner,
+    token: &str,
+    (network, source): (&str, String),
+) -> Result<Option<Value>, Problem> {
     if token.is_empty() {
         return Ok(None);
     }
-    let source = source(control, request);
     let mut known = credential::by_text(control, token, source.clone());
     if known.is_err() && token.starts_with(credential::KEY) {
-        known = credential::prove(control, token, (&gate::network(control, request), source)).await;
+        known = credential::prove(control, token, (network, source)).await;
     }
     let known = match known {
         Ok(known) => known,
