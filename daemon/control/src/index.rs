@@ -43,6 +43,8 @@ pub(crate) enum By {
     UserNumber,
     /// Users, by role.
     UserRole,
+    /// Workspaces, by their user.
+    WorkspaceUser,
 }
 
 /// Index, value, key of the row.
@@ -109,6 +111,7 @@ pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
             entries.extend(nexusgate.map(|id| at(By::UserNexusgate, id)));
             entries
         }
+        "workspaces" => vec![at(By::WorkspaceUser, row.text("username"))],
         _ => Vec::new(),
     }
 }

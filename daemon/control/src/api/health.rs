@@ -3,6 +3,7 @@
 use super::Outcome;
 use crate::envelope::{Reply, detail};
 use crate::session::caller;
+use crate::state::Fields as _;
 use crate::subjects::engine;
 use crate::{Inner, resource, versioned};
 use actix_web::HttpRequest;
@@ -124,7 +125,7 @@ struct Components {
     docker: Component,
 }
 
-#[derive(Serialize, Clone, Default)]
+#[derive(Serialize, Clone)]
 struct Workspaces {
     total: u64,
     active: u64,
@@ -161,6 +162,13 @@ fn docker(state: &EngineState) -> Component {
     Component { status, healthy, response_time_ms, version }
 }
 
+/// All that are known, deleted ones too, and those that are meant to run.
+fn workspaces(control: &Inner) -> Workspaces {
+    let state = control.changes.state();
+    let active = state.rows("workspaces").filter(|(_, row)| row.text("status") == "active").count();
+    Workspaces { total: state.table("workspaces").len() as u64, active: active as u64 }
+}
+
 /// The union of the shapes that older clients and scripts read.
 async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outcome {
     let begun = std::time::Instant::now();
@@ -179,7 +187,7 @@ async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outco
         (false, _) => ("unhealthy", 503),
     };
     let components = Components { database, docker };
-    let (timestamp, workspaces) = (timestamp(control.clock.unix_ms()), Workspaces::default());
+    let (timestamp, workspaces) = (timestamp(control.clock.unix_ms()), workspaces(control));
     let data = Part {
         status,
         timestamp: timestamp.clone(),

@@ -74,11 +74,9 @@ impl Plan {
             (numbers::UPDATED.to_owned(), json!(given.time("updated_at").unwrap_or(now_ms))),
         ]);
         new.extend(given.time("last_synced_at").map(|at| ("last_synced_unix_ms".to_owned(), json!(at))));
-        for field in ["nexusgate_user_id", "nexusgate_role"] {
-            new.extend(
-                given.text(field).filter(|text| !text.is_empty()).map(|text| (field.to_owned(), json!(text))),
-            );
-        }
+        new.extend(self.linked(state, &given, &name));
+        let outer_role = given.text("nexusgate_role").filter(|text| !text.is_empty());
+        new.extend(outer_role.map(|text| ("nexusgate_role".to_owned(), json!(text))));
         if !["admin", "user"].contains(&&*role) {
             self.note(format!("user {name:?}: role {role:?} became user"));
         }
@@ -91,6 +89,22 @@ impl Plan {
         self.rows.push(("users", name.clone(), Some(new)));
         self.names.insert(id, name);
         Ok(true)
+    }
+
+    /// What an outer platform calls the user: by it the platform's tokens name them, so no two may share one.
+    fn linked(&mut self, state: &State, given: &Given<'_>, name: &str) -> Option<(String, Value)> {
+        const FIELD: &str = "nexusgate_user_id";
+        let text = given.text(FIELD).filter(|text| !text.is_empty())?;
+        let Ok(id) = uuid::Uuid::try_parse(&text).map(|id| id.to_string()) else {
+            self.note(format!("user {name:?}: {FIELD} is no UUID and was left out"));
+            return None;
+        };
+        let mut taken = self.rows.iter().filter_map(|(_, _, row)| row.as_ref());
+        if taken.any(|row| row.text(FIELD) == id) || state.keys_by(By::UserNexusgate, &id).next().is_some() {
+            self.note(format!("user {name:?}: {FIELD} belongs to another user and was left out"));
+            return None;
+        }
+        Some((FIELD.to_owned(), json!(id)))
     }
 
     /// A user of that name is here: whoever it is here, with the number and the keys of the file.

@@ -6,7 +6,7 @@ use crate::api::query::Query;
 use crate::envelope::{Reply, detail};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use actix_web::web::Bytes;
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use gatehouse_common::problem::Problem;
 use serde_json::{Map, Value, json};
@@ -146,8 +146,11 @@ pub(crate) fn answer(outcome: Outcome) -> HttpResponse {
 }
 
 /// A path that is none.
-pub(crate) async fn unknown() -> HttpResponse {
-    answer(Err(detail(404, "Not Found")))
+pub(crate) async fn unknown(control: Data<Inner>) -> HttpResponse {
+    let mut response = answer(Err(detail(404, "Not Found")));
+    // Below `/app` no gate stands before it.
+    secure(&control, response.headers_mut());
+    response
 }
 
 /// A known path with another method.

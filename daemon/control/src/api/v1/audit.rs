@@ -14,7 +14,7 @@ use gatehouse_common::ops::audit::AuditRecord;
 use serde_json::{Value, json};
 
 /// Records looked at in one look.
-const LOOK: usize = 100_000;
+const LOOK: usize = 20_000;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     versioned!(config, "/audit", get => list);

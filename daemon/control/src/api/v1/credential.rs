@@ -26,8 +26,8 @@ use subtle::ConstantTimeEq as _;
 /// How API keys begin.
 pub(crate) const KEY: &str = "mcp_";
 /// `typ` of what stands for an API key, and for a token of an outer platform.
-pub(crate) const KEY_CLAIMS: &str = "key";
-pub(crate) const OUTER_CLAIMS: &str = "outer";
+const KEY_CLAIMS: &str = "key";
+const OUTER_CLAIMS: &str = "outer";
 
 /// A caller, and how they showed themselves.
 #[derive(Clone)]

@@ -53,13 +53,21 @@ fn shown(state: &State, user: &Row) -> Value {
     })
 }
 
+/// One that an import brought, whatever its state.
+fn workspace(row: &Row) -> Value {
+    json!({"id": row.number("id"), "name": row.text("name"), "status": row.text("status"),
+           "created_at": time(row, CREATED), "nexusgate_service_id": row.get("nexusgate_service_id")})
+}
+
 /// With what belongs to the user.
 fn whole(control: &Inner, state: &State, user: &Row) -> Value {
     let mut value = shown(state, user);
     if let Some(fields) = value.as_object_mut() {
         let own = keys::of(control, state, user.text("username"));
         fields.insert("api_keys".to_owned(), Value::Array(own));
-        fields.insert("workspaces".to_owned(), json!([]));
+        let own = state.keys_by(By::WorkspaceUser, user.text("username"));
+        let own = own.filter_map(|name| state.get("workspaces", name)).map(|row| workspace(row));
+        fields.insert("workspaces".to_owned(), own.collect());
     }
     value
 }

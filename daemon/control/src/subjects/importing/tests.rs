@@ -90,6 +90,21 @@ fn bad_rows_are_left_out_or_clamped_and_told() {
 }
 
 #[test]
+fn no_two_users_are_one_of_the_platforms() {
+    let id = "0B5E3C1E-7F0E-4A52-9A7C-3A2F7F1D2C11";
+    let linked = |number, name, id| {
+        let mut row = user(number, name);
+        row["nexusgate_user_id"] = json!(id);
+        row
+    };
+    let users = json!([linked(1, "ana", id), linked(2, "bob", &id.to_lowercase()), linked(3, "eva", "x")]);
+    let (state, report) = done(&State::default(), &file(users, json!([]), json!([])));
+    let link = |name: &str| state.get("users", name).unwrap().text("nexusgate_user_id").to_owned();
+    assert_eq!((link("ana"), link("bob"), link("eva")), (id.to_lowercase(), String::new(), String::new()));
+    assert_eq!((report.users.taken, report.notes.len()), (3, 2), "{report:?}");
+}
+
+#[test]
 fn whoever_is_here_keeps_their_password_and_makes_room() {
     let mut state = State::default();
     for (name, id) in [("admin", 1), ("bob", 3)] {
