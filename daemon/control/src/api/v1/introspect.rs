@@ -149,7 +149,7 @@ mod tests {
             ("", true, Err(422)),
         ] {
             let found = token(&Bytes::from(body), form).map_err(|problem| problem.status);
-            assert_eq!(found.as_deref(), expected.as_ref().copied().map_err(|status| status), "{body}");
+            assert_eq!(found, expected.map(str::to_owned), "{body}");
         }
     }
 
