@@ -6,6 +6,7 @@ pub(crate) mod checked;
 pub(crate) mod fuzz;
 mod gateway;
 mod guards;
+mod identity;
 mod observing;
 pub(crate) mod secrets;
 pub(crate) mod signing;

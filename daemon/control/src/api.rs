@@ -6,6 +6,7 @@ pub(crate) mod assignments;
 pub(crate) mod authorization;
 pub(crate) mod chaos;
 pub(crate) mod configuration;
+pub(crate) mod cookies;
 pub(crate) mod credits;
 pub(crate) mod dashboard;
 pub(crate) mod endpoints;
@@ -24,10 +25,12 @@ pub(crate) mod rate_limits;
 pub(crate) mod registration;
 pub(crate) mod roles;
 pub(crate) mod routings;
+pub(crate) mod second_factor;
 pub(crate) mod security;
 pub(crate) mod sessions;
 pub(crate) mod subscriptions;
 pub(crate) mod tiers;
+pub(crate) mod tokens;
 pub(crate) mod tools;
 pub(crate) mod users;
 pub(crate) mod validations;
@@ -51,6 +54,12 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
     // In a scope: what the gateway carries passes every pattern out here, and one with a variable is a regex.
     config.service(
         web::scope("/api/v1").wrap(from_fn(gate::gate)).configure(keys::routes).configure(health::versioned),
+    );
+    config.service(
+        web::scope("/auth")
+            .wrap(from_fn(gate::gate))
+            .configure(tokens::routes)
+            .configure(second_factor::routes),
     );
     config.service(
         web::scope("/platform")

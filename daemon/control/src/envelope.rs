@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 const ID_BYTES: usize = 128;
 
 /// Marks an error that only says why in `detail`; no code of any table.
-const DETAIL: &str = "detail";
+pub(crate) const DETAIL: &str = "detail";
 
 /// The error that only says why in `detail`, the same in both modes (spec/doorman.md 1.2).
 pub(crate) fn detail(status: u16, text: &str) -> Problem {

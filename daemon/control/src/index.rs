@@ -21,12 +21,20 @@ pub(crate) enum By {
     EndpointId,
     /// API keys, by their user.
     KeyUser,
+    /// Single-use tokens, by the second of their end.
+    OnceEnd,
+    /// Single-use tokens, by their user.
+    OnceUser,
+    /// Logins at an OpenID provider that have begun, by the second of their end.
+    OidcEnd,
     /// Rows of `revoked`, by the second after which they no longer matter.
     RevokedEnd,
     /// Sessions, by the second of their end.
     SessionEnd,
     /// Sessions, by their user.
     SessionUser,
+    /// Personal access tokens, by their user.
+    TokenUser,
     /// Users with subscriptions, by `name/version`.
     Subscriber,
     /// Users, by e-mail address in lower case.
@@ -74,12 +82,18 @@ pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
             vec![at(By::EndpointApi, &owner(row)), at(By::EndpointId, row.text("endpoint_id"))]
         }
         "keys" => vec![at(By::KeyUser, row.text("username"))],
+        "oidc_logins" => vec![at(By::OidcEnd, &second(row.number("expires_unix_secs")))],
+        "one_time_tokens" => vec![
+            at(By::OnceEnd, &second(row.number("expires_unix_secs"))),
+            at(By::OnceUser, row.text("username")),
+        ],
         "revoked" => vec![at(By::RevokedEnd, &second(row.number("expires_unix_secs")))],
         "sessions" => vec![
             at(By::SessionEnd, &second(row.number("expires_unix_secs"))),
             at(By::SessionUser, row.text("username")),
         ],
         "subscriptions" => row.list("apis").iter().map(|api| at(By::Subscriber, api)).collect(),
+        "tokens" => vec![at(By::TokenUser, row.text("username"))],
         "users" => {
             vec![at(By::UserEmail, &mail(row.text("email"))), at(By::UserRole, row.text("role"))]
         }

@@ -18,7 +18,7 @@ mod state;
 mod subjects;
 mod tending;
 
-pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
+pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, Identity, LoginLimit, PlatformCors};
 pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
@@ -32,7 +32,9 @@ use gatehouse_corridor::shutdown::Phase;
 use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::Store;
 use std::sync::Arc;
+use subjects::logins::Accounts;
 use subjects::passwords::Hasher;
+use subjects::personal::Uses;
 use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
 use subjects::usage::Usages;
@@ -53,8 +55,10 @@ pub(crate) struct Inner {
     pub(crate) changes: Changes,
     pub(crate) hasher: Hasher,
     pub(crate) sealer: Arc<Sealer>,
+    pub(crate) accounts: Accounts,
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
+    pub(crate) token_uses: Uses,
     pub(crate) usages: Arc<Usages>,
     /// Bounds how many look through the files of records at once.
     pub(crate) looks: Semaphore,
@@ -114,8 +118,10 @@ impl Control {
             changes,
             hasher,
             sealer,
+            accounts: Accounts::default(),
             logins,
             registrations,
+            token_uses: Uses::default(),
             usages,
             looks: Semaphore::new(LOOKS),
             chaos: Chaos::default(),

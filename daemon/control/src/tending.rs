@@ -6,7 +6,7 @@ use crate::index::{self, By};
 use crate::leases::{self, ACCOUNTS};
 use crate::state::State;
 use crate::subjects::credits::{self, DEFINITIONS};
-use crate::{Control, Inner, keysets};
+use crate::{Control, Inner, housekeeping, keysets};
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::actor::Actor;
 use gatehouse_corridor::credits::Heard;
@@ -52,6 +52,7 @@ impl Control {
     /// # Errors
     /// What kept it from the disk; blocks are lost then, as in a crash.
     pub async fn settle(&self) -> Result<(), Problem> {
+        housekeeping::save_token_uses(&self.0).await;
         let cells = Arc::clone(&self.0.changes.cells);
         self.0.changes.quietly(move |state: &State| Ok(leases::give_back(state, &cells))).await.map(drop)
     }

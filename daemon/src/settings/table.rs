@@ -114,6 +114,12 @@ settings! {
     login_rate_limit "5" [same("LOGIN_IP_RATE_LIMIT")] => "Logins per address and window.";
     login_rate_window_secs "300" [same("LOGIN_IP_RATE_WINDOW")] => "That window, seconds.";
     login_rate_disabled "false" [same("LOGIN_IP_RATE_DISABLED")] => "Switches that limit off.";
+    login_account_failures "10"
+        => "Failed logins of one account in a row before it has to wait, longer with each, 15 minutes at most; 0 never. An address that logged in before, and a link made at the ops socket, get through.";
+    endless_tokens "false" => "Personal access tokens without an end may be made.";
+    require_totp_for_admins "false" => "Administrators without a second factor may do nothing but set one up.";
+    public_base_url "" [same("PUBLIC_BASE_URL"), same("SERVER_URL")]
+        => "How browsers reach the appliance, such as https://gate.example.org; links are made of it. Empty makes links without a host.";
     registration "true" => "Anyone may make an account; it has the role `user` and no group.";
     register_rate_limit "5" [same("REGISTER_IP_RATE_LIMIT")] => "Registrations per address and window.";
     register_rate_window_secs "3600" [same("REGISTER_IP_RATE_WINDOW")] => "That window, seconds.";

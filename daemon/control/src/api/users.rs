@@ -266,6 +266,7 @@ async fn update_password(control: &Inner, request: &HttpRequest, body: &Bytes) -
     let caller = caller(control, request)?;
     let name = part(request, "username").to_owned();
     self_or(&caller, &name, "USR006")?;
+    caller.interactive()?;
     if name == ROOT {
         return Err(refused(403, "USR022", "The password of this user is set by the settings"));
     }
@@ -308,6 +309,9 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
         let draft = state
             .keys_by(By::KeyUser, &name)
             .fold(draft, |draft, id| draft.delete("keys", id).put("revoked", id, revoked_row(i64::MAX)));
+        let draft = state
+            .keys_by(By::TokenUser, &name)
+            .fold(draft, |draft, id| draft.delete("tokens", id).put("revoked", id, revoked_row(i64::MAX)));
         let draft = leaving::user(state, &name, draft);
         let draft = draft.delete(ACCOUNTS, name.clone());
         Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
