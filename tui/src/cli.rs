@@ -34,8 +34,16 @@ pub const VERBS: &[Verb] = &[
         words: "RUNBOOK --param value… --plan DIGEST [--reason TEXT] [--accept-risk NAME]… [--follow]",
         about: "do exactly what that plan says",
     },
+    Verb {
+        name: "user",
+        words: "invite|reset|link|forget-factor NAME",
+        about: "a link to set a first or a new password, or to log in; a lost second factor",
+    },
     Verb { name: "hello", words: "", about: "daemon, door and runbooks" },
 ];
+
+/// What `user` can do.
+const USER_WORDS: [&str; 4] = ["invite", "reset", "link", "forget-factor"];
 
 /// What was asked on the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,6 +187,8 @@ fn complete(request: &Request) -> Result<(), Usage> {
     match (request.verb, request.words.as_slice()) {
         ("plan" | "run", []) => return usage(format!("expected a runbook: {form}")),
         ("plan" | "run", [_, extra, ..]) => return usage(format!("{extra}: expected --name value: {form}")),
+        ("user", [what, _]) if USER_WORDS.contains(&what.as_str()) => {}
+        ("user", _) => return usage(format!("expected {form}")),
         ("status" | "health" | "runs" | "hello", [extra, ..]) => {
             return usage(format!("{}: unexpected {extra}", request.verb));
         }

@@ -19,6 +19,7 @@ pub(crate) mod logging;
 pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
+pub(crate) mod one_time;
 pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod rate_limits;
@@ -59,7 +60,8 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
         web::scope("/auth")
             .wrap(from_fn(gate::gate))
             .configure(tokens::routes)
-            .configure(second_factor::routes),
+            .configure(second_factor::routes)
+            .configure(one_time::routes),
     );
     config.service(
         web::scope("/platform")

@@ -1,7 +1,7 @@
 //! Serves what ops asks for: one match, each arm one call. A proof in a command is the permission to do it.
 
 use crate::change::Draft;
-use crate::subjects::{backups, engine, entities, restoring, revocation};
+use crate::subjects::{backups, engine, entities, once, restoring, revocation};
 use crate::{Control, Inner};
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::actor::Actor;
@@ -54,6 +54,12 @@ async fn obey(control: &Arc<Inner>, command: Command) {
         }
         Command::Audit(_, entry, reply) => {
             say(reply, control.changes.submit(Actor::System, move |_| Ok(Draft::record(entry))).await);
+        }
+        Command::OneTimeLink(_, actor, user, purpose, reply) => {
+            say(reply, once::make(control, actor, user, purpose).await);
+        }
+        Command::ForgetFactor(_, actor, user, reply) => {
+            say(reply, once::forget_factor(control, actor, user).await);
         }
         Command::Engine(_, reply) => say(reply, Ok(engine::state(&control.config()).await)),
         Command::Restart(_, actor, reply) => {

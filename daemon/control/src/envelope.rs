@@ -24,6 +24,8 @@ pub(crate) enum Reply {
     Data(u16, Value),
     /// Never in an envelope (spec/doorman.md 1.1: health and its like), and in the order of its fields.
     Bare(u16, String),
+    /// HTML, for people.
+    Page(u16, String),
     Message(u16, String),
 }
 
@@ -40,12 +42,13 @@ pub(crate) fn answer(
     outcome: Result<Reply, Problem>,
 ) -> HttpResponse {
     let strict = control.config().strict_envelope;
-    let bare = match &outcome {
-        Ok(Reply::Bare(_, text)) => Some(text.clone()),
-        _ => None,
+    let (bare, kind) = match &outcome {
+        Ok(Reply::Bare(_, text)) => (Some(text.clone()), "application/json"),
+        Ok(Reply::Page(_, text)) => (Some(text.clone()), "text/html; charset=utf-8"),
+        _ => (None, "application/json"),
     };
     let (status, body) = match outcome {
-        Ok(Reply::Bare(status, _)) => (status, Value::Null),
+        Ok(Reply::Bare(status, _) | Reply::Page(status, _)) => (status, Value::Null),
         Ok(Reply::Data(status, data)) if strict => (200, strict_data(status, data)),
         Ok(Reply::Data(status, data)) => (status, data),
         Ok(Reply::Message(status, text)) if strict => (200, json!({"status_code": status, "message": text})),
@@ -65,9 +68,8 @@ pub(crate) fn answer(
         }
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponseBuilder::new(status)
-        .content_type("application/json")
-        .body(bare.unwrap_or_else(|| body.to_string()));
+    let mut response =
+        HttpResponseBuilder::new(status).content_type(kind).body(bare.unwrap_or_else(|| body.to_string()));
     decorate(&mut response, request);
     if control.draining() {
         // The client opens its next connection to whoever comes after us.

@@ -58,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) accounts: Accounts,
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
+    pub(crate) once_tries: LoginLimiter,
     pub(crate) token_uses: Uses,
     pub(crate) usages: Arc<Usages>,
     /// Bounds how many look through the files of records at once.
@@ -109,7 +110,7 @@ impl Control {
             Changes::start(&config, store.clone(), publisher, (Arc::clone(&sealer), Arc::clone(&usages)))?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
-        let (logins, registrations) = Default::default();
+        let (logins, registrations, once_tries) = Default::default();
         Ok(Self(Arc::new(Inner {
             config,
             clock,
@@ -121,6 +122,7 @@ impl Control {
             accounts: Accounts::default(),
             logins,
             registrations,
+            once_tries,
             token_uses: Uses::default(),
             usages,
             looks: Semaphore::new(LOOKS),

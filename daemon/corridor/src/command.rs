@@ -5,6 +5,7 @@ use crate::permission::{CanDestroy, CanRead, CanWrite};
 use gatehouse_common::ids::{ConsumerId, Revision};
 use gatehouse_common::ops::audit::AuditEntry;
 use gatehouse_common::ops::entities::{Consumer, Route, Session, Token};
+use gatehouse_common::ops::users::Purpose;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_common::secret::Secret;
 use std::path::PathBuf;
@@ -54,6 +55,15 @@ pub struct Comparison {
     pub revision: Revision,
 }
 
+/// A link that somebody may use once.
+#[derive(Debug, Clone)]
+pub struct OneTimeLink {
+    /// An address, or its path if no public one is known; shown to whoever asked, and kept nowhere.
+    pub link: Secret<String>,
+    /// Unix milliseconds after which it does not count.
+    pub expires_unix_ms: i64,
+}
+
 /// Whether a container engine is at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineState {
@@ -101,6 +111,10 @@ pub enum Command {
     Restore(CanDestroy, Actor, String, Reply<Revision>),
     /// Leaves an audit record; answers when it is on the disk.
     Audit(CanRead, AuditEntry, Reply<Revision>),
+    /// Makes a link for a user, in place of an older one for the same.
+    OneTimeLink(CanWrite, Actor, ConsumerId, Purpose, Reply<OneTimeLink>),
+    /// Takes a user's second factor away.
+    ForgetFactor(CanWrite, Actor, ConsumerId, Reply<()>),
     /// The container engine, as seen within the last seconds.
     Engine(CanRead, Reply<EngineState>),
     /// Drains and starts the daemon anew; answers before it ends.

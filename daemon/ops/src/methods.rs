@@ -7,6 +7,7 @@ mod hello;
 mod logs;
 mod metrics;
 mod runs;
+mod users;
 
 use crate::Inner;
 use crate::peer::Peer;
@@ -80,6 +81,8 @@ methods! {
     GET "/v1/runs/{id}" Read runs::follow;
     POST "/v1/runs/{id}/stop" Write runs::stop;
     POST "/v1/runs/{id}/undo" Write runs::undo;
+    POST "/v1/users/{name}/link" Write users::link;
+    POST "/v1/users/{name}/forget-factor" Write users::forget_factor;
     GET "/v1/audit" Read audit::audit;
 }
 

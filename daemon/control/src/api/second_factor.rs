@@ -7,6 +7,7 @@ use crate::envelope::{Reply, detail};
 use crate::session::{Caller, caller, caller_enrolling};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::factors::{self, TABLE};
+use crate::subjects::logins;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -111,14 +112,11 @@ async fn guarded(
     caller: &Caller,
     make: impl FnOnce(&State, &Caller) -> Result<Draft, Problem> + Send + 'static,
 ) -> Result<(), Problem> {
-    let (account, now_ms) = (format!("{}\ncodes", caller.name), control.clock.unix_ms());
-    let wait_ms = control.accounts.wait_ms(&account, now_ms);
-    if wait_ms > 0 {
-        return Err(detail(429, &format!("Too many wrong codes: wait {} seconds", wait_ms / 1_000 + 1)));
-    }
+    logins::codes_wait(control, &caller.name)?;
     let outcome = caller.submit(control, make).await;
-    if outcome.as_ref().is_err_and(|problem| problem.status == 401) {
-        control.accounts.failed(control.config().identity.account_failures, (&account, true), now_ms);
+    // A session that ended meanwhile is no guess.
+    if outcome.as_ref().is_err_and(|problem| problem.status == 401 && problem.field.is_some()) {
+        logins::wrong_code(control, &caller.name);
     }
     outcome.map(drop)
 }

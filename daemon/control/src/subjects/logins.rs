@@ -7,6 +7,7 @@ use super::tokens::{self, Claims, Wanted};
 use super::{authority, factors};
 use crate::Inner;
 use crate::change::Draft;
+use crate::envelope::detail;
 use crate::index::{self, By};
 use crate::state::{Fields as _, Row, State};
 use gatehouse_common::problem::Problem;
@@ -195,16 +196,14 @@ pub(crate) async fn let_in(
 ) -> Result<(String, Claims), Refusal> {
     let (state, now_ms) = (control.changes.state(), control.clock.unix_ms());
     let name = user.text("username").to_owned();
-    // Codes are short, so that guessing them waits wherever it comes from.
-    let codes = format!("{name}\ncodes");
-    match control.accounts.wait_ms(&codes, now_ms) {
+    match control.accounts.wait_ms(&codes(&name), now_ms) {
         wait_ms if wait_ms > 0 => return Err(Refusal::Wait(wait_ms / 1_000 + 1)),
         _ => {}
     }
     let check = factors::second_step(&control.sealer, &state, &name, code.as_deref(), now_ms);
     if let Err(problem) = check {
         if problem.code == factors::WRONG {
-            control.accounts.failed(control.config().identity.account_failures, (&codes, true), now_ms);
+            wrong_code(control, &name);
         }
         return Err(Refusal::Second(problem));
     }
@@ -229,8 +228,27 @@ pub(crate) async fn let_in(
         }
     }
     control.accounts.succeeded(&name);
-    control.accounts.succeeded(&codes);
+    control.accounts.succeeded(&codes(&name));
     Ok((token, claims))
+}
+
+/// Under which wrong codes of a user are counted: they are short, so that guessing them waits wherever it comes from.
+fn codes(user: &str) -> String {
+    format!("{user}\ncodes")
+}
+
+/// Counts a wrong code.
+pub(crate) fn wrong_code(control: &Inner, user: &str) {
+    let most = control.config().identity.account_failures;
+    control.accounts.failed(most, (&codes(user), true), control.clock.unix_ms());
+}
+
+/// Refuses while codes of a user have to wait.
+pub(crate) fn codes_wait(control: &Inner, user: &str) -> Result<(), Problem> {
+    match control.accounts.wait_ms(&codes(user), control.clock.unix_ms()) {
+        0 => Ok(()),
+        wait_ms => Err(detail(429, &format!("Too many wrong codes: wait {} seconds", wait_ms / 1_000 + 1))),
+    }
 }
 
 /// An access token of a new session; nothing is kept of it yet.
