@@ -1,6 +1,6 @@
 //! Logging in: waits of accounts, links of one use, the second factor.
 
-use crate::raw::{Wire, request};
+use crate::raw::{Wire, json_request};
 use gatehouse_tests::daemon::{Daemon, PASSWORD, console};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -18,9 +18,9 @@ fn house(settings: &[(&str, &str)]) -> (tempfile::TempDir, Daemon, String) {
 
 /// A login, by way of a proxy that tells the client's address.
 fn log_in(daemon: &Daemon, from: &str, body: &Value) -> (u16, Value) {
-    let fields = format!("Content-Type: application/json\r\nX-Forwarded-For: {from}\r\n");
-    let reply =
-        Wire::with(daemon, request("POST", "/platform/authorization", &fields, &body.to_string())).answer();
+    let fields = format!("X-Forwarded-For: {from}\r\n");
+    let sent = json_request("POST", "/platform/authorization", &fields, &body.to_string());
+    let reply = Wire::with(daemon, sent).answer();
     (reply.status, serde_json::from_str(&reply.body).unwrap())
 }
 
@@ -69,7 +69,7 @@ fn link(daemon: &Daemon, what: &str, name: &str) -> (String, String) {
 
 #[test]
 fn links_serve_once_and_end_what_was() {
-    let (_folder, daemon, admin) = house(&[("PUBLIC_BASE_URL", "https://gate.example/")]);
+    let (_folder, daemon, _) = house(&[("PUBLIC_BASE_URL", "https://gate.example/")]);
     let post = |path: &str, body: Value| daemon.call("POST", path, "", Some(body)).unwrap();
     let old = daemon.login("ana", PASSWORD).unwrap();
     let pat = json!({"name": "job", "scopes": ["users:read"]});
@@ -110,7 +110,6 @@ fn links_serve_once_and_end_what_was() {
         trail.to_string().contains("one_time.create") && !trail.to_string().contains("gh_once_"),
         "{trail}"
     );
-    let _ = admin;
 }
 
 /// The code of a secret, by the tool that administrators have (`oathtool` or an authenticator), here by the crate.
@@ -123,11 +122,8 @@ fn code(secret: &str, steps: i64) -> String {
 
 #[test]
 fn administrators_may_be_made_to_have_a_second_factor() {
-    let (_folder, daemon, ..) = {
-        let folder = tempfile::tempdir().unwrap();
-        let daemon = Daemon::start(folder.path(), &[("GATEHOUSE_REQUIRE_TOTP_FOR_ADMINS", "true")]).unwrap();
-        (folder, daemon)
-    };
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(folder.path(), &[("GATEHOUSE_REQUIRE_TOTP_FOR_ADMINS", "true")]).unwrap();
     let call = |method: &str, path: &str, token: &str, body: Value| {
         daemon.call(method, path, token, (method != "GET").then_some(body)).unwrap()
     };

@@ -36,6 +36,7 @@ pub(crate) mod tools;
 pub(crate) mod users;
 pub(crate) mod validations;
 pub(crate) mod vault;
+pub(crate) mod why;
 
 use crate::Inner;
 use crate::envelope::{Reply, answer, detail};
@@ -69,6 +70,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(authorization::routes)
             .configure(sessions::routes)
             .configure(registration::routes)
+            .configure(why::routes)
             .configure(apis::routes)
             .configure(validations::routes)
             .configure(endpoints::routes)

@@ -4,11 +4,12 @@ use crate::Inner;
 use crate::change::Draft;
 use crate::envelope::detail;
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::authority::{self, Wish};
 use crate::subjects::roles::is_admin;
 use crate::subjects::scopes::{self, Scopes, Wanted};
 use crate::subjects::security::{self, Forwarded};
 use crate::subjects::tokens::{self, Claims};
-use crate::subjects::{authority, csrf, logins, personal};
+use crate::subjects::{csrf, logins, personal};
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use gatehouse_common::ids::Revision;
@@ -44,9 +45,8 @@ pub(crate) struct Caller {
 impl Caller {
     /// Whether the role, as it is now, has a permission, and the scopes of the token let it count.
     pub(crate) fn may(&self, permission: &str) -> bool {
-        let through =
-            self.bounds.scopes.as_ref().is_none_or(|own| own.permit(permission, self.bounds.writes));
-        through && authority::has(&self.state, &self.user, permission)
+        let (scopes, writes) = (self.bounds.scopes.as_ref(), self.bounds.writes);
+        authority::allows(&Wish { state: &self.state, user: &self.user, permission, scopes, writes })
     }
 
     /// Refuses without the permission.

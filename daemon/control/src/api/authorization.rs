@@ -238,6 +238,7 @@ async fn set(
         for (field, value) in fields {
             user.insert((*field).to_owned(), json!(value));
         }
+        sessions::ended(&mut user, fields.contains(&("active", false)));
         Ok(Draft::new(action, format!("user/{name}")).put("users", name, user))
     };
     caller.submit(control, make).await?;

@@ -48,14 +48,23 @@ fn shown(state: &State, id: &str, row: &Row, now_ms: i64) -> Value {
            "active": personal::alive(state, row, now_ms)})
 }
 
+fn with(mut value: Value, more: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+    value
+}
+
 /// With what administrators see beside.
 fn whole(state: &State, id: &str, row: &Row, now_ms: i64) -> Value {
-    let mut value = shown(state, id, row, now_ms);
     let user = row.text("username");
-    value["user_id"] = json!(user);
-    value["email"] = json!(state.get("users", user).map(|user| user.text("email").to_owned()));
-    value["last_used_ip"] = json!(row.get("last_used_from"));
-    value
+    let email = state.get("users", user).map(|user| user.text("email").to_owned());
+    let more = [
+        ("user_id", json!(user)),
+        ("email", json!(email)),
+        ("last_used_ip", json!(row.get("last_used_from"))),
+    ];
+    with(shown(state, id, row, now_ms), more)
 }
 
 /// What a token is asked to be.
@@ -145,8 +154,8 @@ async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     };
     caller.submit(control, make).await?;
     let state = control.changes.state();
-    let mut made = state.get("tokens", &id).map(|row| shown(&state, &id, row, now_ms)).unwrap_or_default();
-    made["token"] = json!(token.expose());
+    let row = state.get("tokens", &id).map(|row| shown(&state, &id, row, now_ms));
+    let made = with(row.unwrap_or_else(|| json!({})), [("token", json!(token.expose()))]);
     Ok(bare(201, &made))
 }
 

@@ -12,7 +12,7 @@ use crate::state::{Fields as _, Row, State};
 use crate::subjects::leaving;
 use crate::subjects::passwords;
 use crate::subjects::roles::{self, is_admin};
-use crate::subjects::sessions::revoked_row;
+use crate::subjects::sessions::{self, revoked_row};
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -212,6 +212,8 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         allowed(state, &name, old, &changes, power)?;
         let mut row = Row::clone(old);
         row.extend(changes);
+        let off = old.flag("active") && !row.flag("active");
+        sessions::ended(&mut row, off);
         if roles::last_admin(state, &name) && !(row.flag("active") && is_admin(state, row.text("role"))) {
             return Err(refused(403, "USR020", "The last administrator must stay one"));
         }
