@@ -24,6 +24,7 @@ mod manager;
 mod manager_config;
 mod manager_limits;
 mod market;
+mod oidc;
 mod ops;
 mod phases;
 mod policies;

@@ -19,6 +19,7 @@ pub(crate) mod logging;
 pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
+pub(crate) mod oidc;
 pub(crate) mod one_time;
 pub(crate) mod query;
 pub(crate) mod quota;
@@ -62,7 +63,8 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .wrap(from_fn(gate::gate))
             .configure(tokens::routes)
             .configure(second_factor::routes)
-            .configure(one_time::routes),
+            .configure(one_time::routes)
+            .configure(oidc::routes),
     );
     config.service(
         web::scope("/platform")

@@ -2,7 +2,7 @@
 
 mod identity;
 
-pub use identity::Identity;
+pub use identity::{Identity, Oidc};
 
 use crate::observe::MetricsAccess;
 use gatehouse_common::problem::Problem;

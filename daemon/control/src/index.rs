@@ -41,6 +41,8 @@ pub(crate) enum By {
     UserEmail,
     /// Users, by role.
     UserRole,
+    /// Users, by issuer and subject of the provider they come from.
+    UserSubject,
 }
 
 /// Index, value, key of the row.
@@ -95,7 +97,11 @@ pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
         "subscriptions" => row.list("apis").iter().map(|api| at(By::Subscriber, api)).collect(),
         "tokens" => vec![at(By::TokenUser, row.text("username"))],
         "users" => {
-            vec![at(By::UserEmail, &mail(row.text("email"))), at(By::UserRole, row.text("role"))]
+            let mut places =
+                vec![at(By::UserEmail, &mail(row.text("email"))), at(By::UserRole, row.text("role"))];
+            let subject = Some(row.text("oidc_subject")).filter(|subject| !subject.is_empty());
+            places.extend(subject.map(|subject| at(By::UserSubject, subject)));
+            places
         }
         _ => Vec::new(),
     }

@@ -12,13 +12,16 @@ mod index;
 mod keysets;
 mod leases;
 mod observe;
+mod outward;
 mod schema;
 mod session;
 mod state;
 mod subjects;
 mod tending;
 
-pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, Identity, LoginLimit, PlatformCors};
+pub use config::{
+    Argon2Config, Bootstrap, ControlConfig, Effective, Identity, LoginLimit, Oidc, PlatformCors,
+};
 pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
@@ -33,6 +36,7 @@ use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::Store;
 use std::sync::Arc;
 use subjects::logins::Accounts;
+use subjects::oidc::provider::Provider;
 use subjects::passwords::Hasher;
 use subjects::personal::Uses;
 use subjects::sealing::Sealer;
@@ -59,6 +63,9 @@ pub(crate) struct Inner {
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
     pub(crate) once_tries: LoginLimiter,
+    pub(crate) oidc_tries: LoginLimiter,
+    /// The OpenID provider, as it was seen last.
+    pub(crate) provider: Provider,
     pub(crate) token_uses: Uses,
     pub(crate) usages: Arc<Usages>,
     /// Bounds how many look through the files of records at once.
@@ -110,7 +117,7 @@ impl Control {
             Changes::start(&config, store.clone(), publisher, (Arc::clone(&sealer), Arc::clone(&usages)))?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
-        let (logins, registrations, once_tries) = Default::default();
+        let (logins, registrations, once_tries, oidc_tries) = Default::default();
         Ok(Self(Arc::new(Inner {
             config,
             clock,
@@ -123,6 +130,8 @@ impl Control {
             logins,
             registrations,
             once_tries,
+            oidc_tries,
+            provider: Provider::default(),
             token_uses: Uses::default(),
             usages,
             looks: Semaphore::new(LOOKS),

@@ -146,7 +146,7 @@ fn refused(request: &HttpRequest, text: &str) -> Problem {
 /// cookie alone.
 pub(crate) fn caller(control: &Inner, request: &HttpRequest) -> Result<Caller, Problem> {
     let caller = known(control, request)?.scoped(request)?;
-    if logins::factor_due(control, &caller.state, &caller.user) {
+    if logins::factor_due(control, &caller.state, &caller.user, &caller.claims.sid) {
         let text = "Administrators need a second factor here: set one up with POST /auth/totp/enrol and /auth/totp/confirm";
         return Err(refused(request, text));
     }

@@ -18,6 +18,7 @@ pub(crate) mod imports;
 pub(crate) mod leaving;
 pub(crate) mod logins;
 pub(crate) mod logs;
+pub(crate) mod oidc;
 pub(crate) mod once;
 pub(crate) mod ordered;
 pub(crate) mod passwords;

@@ -360,6 +360,10 @@ mod tests {
             (vec![("PROMETHEUS_IP_ALLOWLIST", "10.0.0.0/8, nowhere")], "prometheus_allowlist"),
             (vec![("DOCKER_HOST", "docker.sock")], "docker_host"),
             (vec![("PUBLIC_BASE_URL", "gate.example.org")], "public_base_url"),
+            (
+                vec![("GATEHOUSE_OIDC_ISSUER", "https://idp"), ("GATEHOUSE_OIDC_CLIENT_ID", "g")],
+                "oidc_issuer",
+            ),
             (vec![("ENV", "production")], "tls_in_front"),
             (vec![("ENV", "Prod")], "tls_in_front"),
             (

@@ -8,6 +8,10 @@ use crate::subjects::csrf;
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::{HttpRequest, HttpResponse};
 
+/// Cookie of a login that has begun at the provider, and its life, seconds.
+const BEGUN: &str = "gatehouse_login";
+const BEGUN_SECS: i64 = 600;
+
 /// Where the cookies of an answer belong.
 struct Place {
     secure: bool,
@@ -89,6 +93,30 @@ pub(crate) fn clear(control: &Inner, request: &HttpRequest, response: &mut HttpR
     for name in [COOKIE, csrf::COOKIE] {
         add(response, &cookie(&config, &place, name, (String::new(), 0)));
     }
+}
+
+/// Keeps the state of a login that has begun at the provider; it comes back from another site, so Lax at most.
+pub(crate) fn begin(control: &Inner, request: &HttpRequest, response: &mut HttpResponse, state: &str) {
+    add(response, &begun_cookie(control, request, (state.to_owned(), BEGUN_SECS)));
+}
+
+/// Forgets it.
+pub(crate) fn begun(control: &Inner, request: &HttpRequest, response: &mut HttpResponse) {
+    add(response, &begun_cookie(control, request, (String::new(), 0)));
+}
+
+/// The state that this browser keeps.
+pub(crate) fn state(request: &HttpRequest) -> Option<String> {
+    request.cookie(BEGUN).map(|cookie| cookie.value().to_owned())
+}
+
+fn begun_cookie(control: &Inner, request: &HttpRequest, kept: (String, i64)) -> Cookie<'static> {
+    let config = control.config();
+    let mut cookie = cookie(&config, &Place::of(&config, request), BEGUN, kept);
+    cookie.set_same_site(SameSite::Lax);
+    cookie.set_http_only(true);
+    cookie.set_path("/auth/oidc");
+    cookie
 }
 
 #[cfg(test)]

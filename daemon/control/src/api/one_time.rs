@@ -34,7 +34,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 }
 
 /// A page; the token in it is of hex digits.
-fn page(title: &str, body: &str) -> String {
+pub(super) fn page(title: &str, body: &str) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" \
              content=\"width=device-width\"><title>{title}</title><h1>{title}</h1>{body}</html>"

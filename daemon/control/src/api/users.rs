@@ -58,7 +58,7 @@ pub(crate) const FIELDS: &[Field] = &[
     ("ui_access", Kind::Flag, Absent::Is(false)),
 ];
 /// Names that are words of a path.
-pub(super) const TAKEN: &[&str] = &["me", "all", "email"];
+pub(crate) const TAKEN: &[&str] = &["me", "all", "email"];
 /// Never shown.
 const HIDDEN: [&str; 4] = ["password_hash", "token_epoch", "token_epoch_before", "tokens_revoked"];
 
@@ -94,7 +94,7 @@ fn used(control: &Inner, row: &Row) -> Value {
 }
 
 /// A user with the default of every field, role `user`, no group.
-pub(super) fn plain(name: &str, email: &str, hash: &str, token_epoch: i64) -> Row {
+pub(crate) fn plain(name: &str, email: &str, hash: &str, token_epoch: i64) -> Row {
     let given = json!({"username": name, "email": email, "password": hash, "role": "user"});
     // Every required field is given, so that nothing can be missing.
     let mut row = schema::create(FIELDS, &given).unwrap_or_default();
@@ -118,7 +118,7 @@ fn attributes(row: &Row) -> Result<(), Problem> {
 }
 
 /// Whether somebody else has this address.
-pub(super) fn email_taken(state: &State, email: &str, but: &str) -> bool {
+pub(crate) fn email_taken(state: &State, email: &str, but: &str) -> bool {
     state.keys_by(By::UserEmail, &index::mail(email)).any(|name| name != but)
 }
 

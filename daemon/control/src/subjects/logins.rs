@@ -1,6 +1,7 @@
 //! Logging in: how long an account has to wait after failures, whom that cannot keep out, and the session that comes of a
 //! right password.
 
+use super::oidc::entering;
 use super::passwords::Hasher;
 use super::sessions;
 use super::tokens::{self, Claims, Wanted};
@@ -263,11 +264,12 @@ pub(crate) fn session(
     tokens::issue(&control.config(), state, user, &wanted)
 }
 
-/// Whether a user must set up a second factor before anything else.
-pub(crate) fn factor_due(control: &Inner, state: &State, user: &Row) -> bool {
+/// Whether a user must set up a second factor before anything else. Of who comes from the provider, that asks for it.
+pub(crate) fn factor_due(control: &Inner, state: &State, user: &Row, session: &str) -> bool {
     control.config().identity.require_totp
         && authority::administers(state, user)
         && factors::confirmed(state, user.text("username")).is_none()
+        && state.get("sessions", session).is_none_or(|row| row.text("by") != entering::BY)
 }
 
 #[cfg(test)]
