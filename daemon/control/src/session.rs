@@ -60,11 +60,11 @@ impl Caller {
         self.bounds.scopes.as_ref().is_none_or(Scopes::admin) && is_admin(&self.state, self.user.text("role"))
     }
 
-    /// Refuses a token: what makes credentials takes somebody who logged in.
+    /// Refuses tokens and keys: what makes credentials takes somebody who logged in.
     pub(crate) fn interactive(&self) -> Result<(), Problem> {
-        match self.bounds.scopes {
-            None => Ok(()),
-            Some(_) => Err(detail(403, "This takes an interactive session: log in, a token is not enough")),
+        match self.bounds.scopes.is_none() && ["access", "refresh"].contains(&self.claims.typ.as_str()) {
+            true => Ok(()),
+            false => Err(detail(403, "This takes an interactive session: log in, a token is not enough")),
         }
     }
 

@@ -15,6 +15,7 @@ mod engine;
 mod records;
 mod restart;
 mod store;
+mod tokens;
 mod upstreams;
 
 /// What a check may look at.
@@ -39,6 +40,7 @@ pub(crate) const LIST: &[Check] = &[
     Check { name: "disk", look: |sight| Box::pin(disk::look(sight)) },
     Check { name: "audit", look: |sight| Box::pin(audit::look(sight)) },
     Check { name: "backups", look: |sight| Box::pin(backups::look(sight)) },
+    Check { name: "tokens", look: |sight| Box::pin(tokens::look(sight)) },
     Check { name: "upstreams", look: |sight| Box::pin(upstreams::look(sight)) },
     Check { name: "engine", look: |sight| Box::pin(engine::look(sight)) },
     Check { name: "records", look: |sight| Box::pin(records::look(sight)) },

@@ -110,7 +110,7 @@ settings! {
     argon2_memory_kib "19456" => "Memory of one password hash, KiB.";
     argon2_iterations "2" => "Passes of one password hash.";
     argon2_lanes "1" => "Lanes of one password hash.";
-    hash_threads "2" => "Passwords hashed at the same time.";
+    hash_threads "2" => "Passwords hashed at the same time; two for a core at most.";
     login_rate_limit "5" [same("LOGIN_IP_RATE_LIMIT")] => "Logins per address and window.";
     login_rate_window_secs "300" [same("LOGIN_IP_RATE_WINDOW")] => "That window, seconds.";
     login_rate_disabled "false" [same("LOGIN_IP_RATE_DISABLED")] => "Switches that limit off.";

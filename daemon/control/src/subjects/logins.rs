@@ -3,6 +3,7 @@
 
 use super::oidc::entering;
 use super::passwords::Hasher;
+use super::personal::digest;
 use super::sessions;
 use super::tokens::{self, Claims, Wanted};
 use super::{authority, factors};
@@ -156,8 +157,9 @@ pub(crate) fn remembering(draft: Draft, state: &State, user: &str, source: &str)
 pub(crate) async fn prove(control: &Inner, given: &Given, source: &str) -> Result<Arc<Row>, Refusal> {
     let (state, now_ms) = (control.changes.state(), control.clock.unix_ms());
     let user = find(&state, &given.name);
-    let account =
-        user.as_ref().map_or_else(|| index::mail(&given.name), |user| user.text("username").to_owned());
+    // A name that is nobody's may be of any length.
+    let nobody = || digest(&index::mail(&given.name));
+    let account = user.as_ref().map_or_else(nobody, |user| user.text("username").to_owned());
     // Whoever logged in from here before cannot be locked out by others.
     let free = user.is_some() && familiar(&state, &account, source);
     let wait = |now_ms: i64| match control.accounts.wait_ms(&account, now_ms) {

@@ -142,7 +142,11 @@ impl Provider {
         let known = self.known(control, oidc).await?;
         let outward = Outward::new().map_err(|error| away(&error.to_string()))?;
         let request = exchange(&known, oidc, code, (verifier, redirect)).map_err(|why| away(&why))?;
-        let given = json(&outward, request).await.map_err(|why| refused(&why))?;
+        let (status, body) = outward.ask(request).await.map_err(|why| away(&why))?;
+        if !status.is_success() {
+            return Err(refused(&format!("the code was answered with {status}")));
+        }
+        let given: Value = serde_json::from_slice(&body).map_err(|error| away(&error.to_string()))?;
         let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default();
         let check =
             |known: &Known| verified(text("id_token"), &known.keys, oidc, nonce, control.clock.unix_ms());
