@@ -18,6 +18,11 @@ if ! command -v dockerd >/dev/null; then
     echo "The suite's test of a real container engine WILL FAIL." >&2
   fi
 fi
+# A real OpenID provider for the suite.
+if [ ! -x target/oidc/bin/oidc-provider-mock ]; then
+  { python3 -m venv target/oidc && target/oidc/bin/pip install -q oidc-provider-mock; } ||
+    echo "oidc-provider-mock could not be installed (needs python3-venv); the suite's login at a provider WILL FAIL." >&2
+fi
 cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 # A debug build: 3 minutes on two cores instead of 11, and a check takes a second longer. Without it packaging/deny.sh says SKIPPED.
 cargo deny --version >/dev/null 2>&1 ||

@@ -9,6 +9,7 @@ pub mod health;
 pub mod ids;
 pub mod limits;
 pub mod logquery;
+pub mod opaque;
 pub mod ops;
 pub mod problem;
 pub mod redact;

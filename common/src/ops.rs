@@ -20,6 +20,8 @@
 //! | `GET /v1/runs/{id}?follow=1` | read | [`runs::RunQuery`] | stream of [`crate::runbook::RunEvent`], not in an envelope |
 //! | `POST /v1/runs/{id}/stop` | write | | [`runs::RunSummary`] |
 //! | `POST /v1/runs/{id}/undo` | write | | [`crate::runbook::Plan`] |
+//! | `POST /v1/users/{name}/link` | write | [`users::LinkRequest`] | [`users::Link`] |
+//! | `POST /v1/users/{name}/forget-factor` | write | | an object |
 //! | `GET /v1/audit?q=&limit=` | read | [`audit::AuditQuery`] | [`audit::AuditPage`] |
 //! | `GET /v1/audit/verify` | read | | [`audit::AuditVerdict`] |
 //! | `GET /v1/audit/export?q=` | read | [`audit::AuditQuery`] | stream of [`audit::Exported`], oldest first, not in an envelope |
@@ -42,6 +44,7 @@ pub mod imports;
 pub mod logs;
 pub mod metrics;
 pub mod runs;
+pub mod users;
 
 use serde::{Deserialize, Serialize};
 

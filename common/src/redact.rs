@@ -104,6 +104,7 @@ impl Redactor {
                 b'=' | b':' | b',' | b'%' => self.field(bytes, at).or_else(|| userinfo(bytes, at)),
                 b'e' => token(bytes, at),
                 b'm' => api_key(bytes, at),
+                b'g' => opaque_token(bytes, at),
                 b'b' | b'B' | b'd' | b'D' => credentials(bytes, at),
                 _ => None,
             };
@@ -216,6 +217,14 @@ fn api_key(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let rest = text.get(at..)?.strip_prefix(API_KEY)?;
     let length = run(rest, |byte| is_name(byte) || b"+/=~".contains(&byte));
     (length > 0).then_some((at, at + API_KEY.len() + length))
+}
+
+/// `gh_KIND_…`: see [`crate::opaque`].
+fn opaque_token(text: &[u8], at: usize) -> Option<(usize, usize)> {
+    let rest = text.get(at..)?;
+    let kind = crate::opaque::KINDS.iter().find(|kind| rest.starts_with(kind.as_bytes()))?;
+    let length = run(rest.get(kind.len()..)?, |byte| is_name(byte) || b"+/=~".contains(&byte));
+    (length > 0).then_some((at, at + kind.len() + length))
 }
 
 /// What follows `Bearer` and its like.

@@ -274,6 +274,7 @@ fn control_config(
         argon2: Argon2Config { memory_kib, iterations, lanes },
         hash_threads: settings.hash_threads,
         login_limit: LoginLimit { per_window, window_secs, disabled },
+        identity: settings.identity.clone(),
         registration: settings.registration,
         register_limit: LoginLimit {
             per_window: settings.register_limit.0,

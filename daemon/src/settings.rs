@@ -6,6 +6,7 @@ pub(crate) mod checked;
 pub(crate) mod fuzz;
 pub(crate) mod gateway;
 mod guards;
+mod identity;
 mod keeping;
 mod observing;
 pub(crate) mod secrets;

@@ -68,6 +68,27 @@ fn the_last_administrator_stays() {
         let (status, answer) = daemon.call(method, path, &root, body).unwrap();
         assert_eq!((status, &answer["error_code"]), (403, &json!(code)), "{method} {path}");
     }
+    // Nor by way of the role, or of what it may.
+    let (_, own) = daemon.call("POST", "/platform/authorization/admin/revoke/root1", &root, None).unwrap();
+    assert_eq!(own["error_code"], "AUTH903", "{own}");
+    let less = json!({"manage_roles": false});
+    let (status, told) = daemon.call("PUT", "/platform/role/admin", &root, Some(less.clone())).unwrap();
+    assert_eq!((status, &told["error_code"]), (403, &json!("AUTH903")));
+    let chief =
+        json!({"role_name": "chief", "platform_admin": true, "manage_roles": true, "manage_users": true});
+    assert_eq!(daemon.call("POST", "/platform/role", &root, Some(chief)).unwrap().0, 201);
+    make_user(&daemon, &root, "root3", "chief");
+    assert_eq!(daemon.call("PUT", "/platform/role/admin", &root, Some(less)).unwrap().0, 200);
+    let chief = daemon.login("root3", PASSWORD).unwrap();
+    for (method, path, body) in [
+        ("PUT", "/platform/role/chief", Some(json!({"platform_admin": false}))),
+        ("DELETE", "/platform/role/chief", None),
+    ] {
+        assert_eq!(daemon.call(method, path, &chief, body).unwrap().1["error_code"], "AUTH903", "{method}");
+    }
+    let back = json!({"manage_roles": true});
+    assert_eq!(daemon.call("PUT", "/platform/role/admin", &chief, Some(back)).unwrap().0, 200);
+    assert_eq!(daemon.call("DELETE", "/platform/user/root3", &root, None).unwrap().0, 200);
     make_user(&daemon, &root, "root2", "admin");
     assert_eq!(daemon.call("DELETE", "/platform/user/root1", &root, None).unwrap().0, 200);
 }
@@ -139,4 +160,50 @@ fn sessions_are_listed_and_ended() {
     let refresh = daemon.call("POST", "/platform/authorization/refresh", &second, None).unwrap().0;
     assert_eq!(refresh, 401, "it cannot be made longer");
     assert_eq!((end(&hal, this), list(&first, "").0), (200, 401));
+}
+
+#[test]
+fn who_is_switched_on_again_begins_anew() {
+    let (_folder, daemon, root, _hal) = helpdesk();
+    make_user(&daemon, &root, "eva", "user");
+    let eva = daemon.login("eva", PASSWORD).unwrap();
+    let me = |token: &str| daemon.call("GET", "/platform/user/me", token, None).unwrap().0;
+    for active in [false, true] {
+        let change = json!({ "active": active });
+        assert_eq!(daemon.call("PUT", "/platform/user/eva", &root, Some(change)).unwrap().0, 200);
+        assert_eq!(me(&eva), 401, "active: {active}");
+    }
+    assert_eq!(me(&daemon.login("eva", PASSWORD).unwrap()), 200);
+}
+
+#[test]
+fn why_somebody_may_is_told_by_what_decides() {
+    let (_folder, daemon, root, hal) = helpdesk();
+    let ask = |token: &str, query: &str| {
+        let path = format!("/platform/authorization/why?{query}");
+        let (status, told) = daemon.call("GET", &path, token, None).unwrap();
+        let broken = told["chain"].as_array().cloned().unwrap_or_default();
+        let broken = broken.iter().find(|step| step["holds"] == false).map(|step| step["check"].clone());
+        (status, told["allowed"].as_bool(), broken.unwrap_or_default())
+    };
+    let api = json!({"api_name": "shop", "api_version": "v1", "api_allowed_groups": ["ALL"], "api_servers": ["http://x"]});
+    assert_eq!(daemon.call("POST", "/platform/api", &root, Some(api)).unwrap().0, 201);
+    let pat = json!({"name": "n", "scopes": ["apis:read"]});
+    let (_, pat) = daemon.call("POST", "/auth/tokens", &hal, Some(pat)).unwrap();
+    let token = pat["id"].as_str().unwrap();
+    for (caller, query, status, allowed, broken) in [
+        (&hal, "permission=manage_users".to_owned(), 200, Some(true), Value::Null),
+        (&hal, "permission=manage_apis".to_owned(), 200, Some(false), json!("permission")),
+        (&hal, format!("permission=manage_users&token={token}"), 200, Some(false), json!("scopes")),
+        (&hal, "api=shop/v1".to_owned(), 200, Some(false), json!("subscription")),
+        (&hal, format!("api=shop/v1&token={token}"), 200, Some(false), json!("scopes")),
+        (&hal, "user=root1&permission=manage_apis".to_owned(), 404, None, Value::Null),
+        (&root, "user=hal&api=shop/v1".to_owned(), 200, Some(false), json!("subscription")),
+        (&root, "api=shop/v1".to_owned(), 200, Some(true), Value::Null),
+        (&root, "permission=fly".to_owned(), 422, None, Value::Null),
+        (&root, "user=hal".to_owned(), 422, None, Value::Null),
+        (&root, "user=nobody&permission=manage_apis".to_owned(), 404, None, Value::Null),
+    ] {
+        assert_eq!(ask(caller, &query), (status, allowed, broken), "{query}");
+    }
 }

@@ -169,6 +169,12 @@ pub(crate) fn request(method: &str, path: &str, fields: &str, body: &str) -> Str
     format!("{method} {path} HTTP/1.1\r\nHost: gateway\r\n{fields}\r\n{body}")
 }
 
+/// As [`request`], with a body of JSON or none.
+pub(crate) fn json_request(method: &str, path: &str, fields: &str, body: &str) -> String {
+    let framed = format!("{fields}Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    request(method, path, if body.is_empty() { fields } else { &framed }, body)
+}
+
 /// A path of the public API in front of an upstream.
 pub(crate) fn odd(name: &str) -> String {
     format!("/api/rest/odd/v1/{name}")

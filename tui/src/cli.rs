@@ -50,8 +50,16 @@ pub const VERBS: &[Verb] = &[
         words: "octoprox FILE [--dry-run]",
         about: "take users, keys and workspaces out of manager.db or its archive",
     },
+    Verb {
+        name: "user",
+        words: "invite|reset|link|forget-factor NAME",
+        about: "a link to set a first or a new password, or to log in; a lost second factor",
+    },
     Verb { name: "hello", words: "", about: "daemon, door and runbooks" },
 ];
+
+/// What `user` can do.
+const USER_WORDS: [&str; 4] = ["invite", "reset", "link", "forget-factor"];
 
 /// What was asked on the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -209,6 +217,8 @@ fn complete(request: &Request) -> Result<(), Usage> {
         ("plan" | "run", [_, extra, ..]) => return usage(format!("{extra}: expected --name value: {form}")),
         ("import", [kind, _]) if kind == "octoprox" => {}
         ("import", _) => return usage(format!("expected what to import, and its file: {form}")),
+        ("user", [what, _]) if USER_WORDS.contains(&what.as_str()) => {}
+        ("user", _) => return usage(format!("expected {form}")),
         ("status" | "health" | "runs" | "hello", [extra, ..]) => {
             return usage(format!("{}: unexpected {extra}", request.verb));
         }

@@ -15,6 +15,7 @@ use gatehouse_common::ops::imports::ImportReport;
 use gatehouse_common::ops::logs::LogItem;
 use gatehouse_common::ops::metrics::Window;
 use gatehouse_common::ops::runs::{PlanRequest, RunSummary, StartRequest};
+use gatehouse_common::ops::users::{Link, LinkRequest, Purpose};
 use gatehouse_common::runbook::{Plan, RunEvent, RunEventKind, RunState, Tier};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -115,6 +116,7 @@ impl Work<'_, '_> {
             "runs" => self.show::<Vec<RunSummary>>("/v1/runs", |runs| report::runs(runs)).await,
             "config" => self.config().await,
             "hello" => self.show::<Hello>("/v1/hello", report::hello).await,
+            "user" => self.user().await,
             "logs" => self.logs(&words).await,
             "import" => self.import().await,
             "plan" => self.plan().await,
@@ -160,6 +162,34 @@ impl Work<'_, '_> {
                 Exported::Record(record) => self.output.object(&record)?,
                 Exported::Broken { broken } => return Err(Failure::Failed(report::audit_break(&broken))),
             }
+        }
+        Ok(exit::DONE)
+    }
+
+    /// A link is printed once and nowhere else to be had.
+    async fn user(&mut self) -> Result<u8, Failure> {
+        let word = |at: usize| self.request.words.get(at).map(String::as_str).unwrap_or_default();
+        let (what, name) = (word(0), word(1));
+        let purpose = match what {
+            "invite" => Purpose::Invite,
+            "reset" => Purpose::Reset,
+            "link" => Purpose::Link,
+            _ => {
+                let path = format!("/v1/users/{}/forget-factor", encoded(name));
+                self.client.post::<_, serde_json::Value>(&path, &()).await?;
+                self.output.line(&format!("the second factor of {name} is forgotten"))?;
+                return Ok(exit::DONE);
+            }
+        };
+        let path = format!("/v1/users/{}/link", encoded(name));
+        let made: Link = self.client.post(&path, &LinkRequest { purpose }).await?;
+        let (link, until) = (made.link.expose(), clock::date_time(made.expires_unix_ms));
+        if self.request.json {
+            let value = serde_json::json!({"link": link, "expires_unix_ms": made.expires_unix_ms});
+            self.output.object(&value)?;
+        } else {
+            let told = format!("for {name}, once, until {until}; it is shown this one time:");
+            self.output.lines(&[told, link.clone()])?;
         }
         Ok(exit::DONE)
     }

@@ -6,6 +6,7 @@ pub(crate) mod assignments;
 pub(crate) mod authorization;
 pub(crate) mod chaos;
 pub(crate) mod configuration;
+pub(crate) mod cookies;
 pub(crate) mod credits;
 pub(crate) mod dashboard;
 pub(crate) mod endpoints;
@@ -17,6 +18,8 @@ pub(crate) mod logging;
 pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
+pub(crate) mod oidc;
+pub(crate) mod one_time;
 pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod rate_limits;
@@ -24,16 +27,19 @@ pub(crate) mod registration;
 pub(crate) mod revisions;
 pub(crate) mod roles;
 pub(crate) mod routings;
+pub(crate) mod second_factor;
 pub(crate) mod security;
 pub(crate) mod sessions;
 pub(crate) mod subscriptions;
 pub(crate) mod tags;
 pub(crate) mod tiers;
+pub(crate) mod tokens;
 pub(crate) mod tools;
 pub(crate) mod users;
 pub(crate) mod v1;
 pub(crate) mod validations;
 pub(crate) mod vault;
+pub(crate) mod why;
 
 use crate::Inner;
 use crate::envelope::{Reply, answer, detail};
@@ -56,11 +62,20 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
     // In scopes: what the gateway carries passes every pattern out here, and one with a variable is a regex.
     v1::routes(config);
     config.service(
+        web::scope("/auth")
+            .wrap(from_fn(gate::gate))
+            .configure(tokens::routes)
+            .configure(second_factor::routes)
+            .configure(one_time::routes)
+            .configure(oidc::routes),
+    );
+    config.service(
         web::scope("/platform")
             .wrap(from_fn(gate::gate))
             .configure(authorization::routes)
             .configure(sessions::routes)
             .configure(registration::routes)
+            .configure(why::routes)
             .configure(apis::routes)
             .configure(validations::routes)
             .configure(endpoints::routes)

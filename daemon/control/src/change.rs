@@ -54,12 +54,13 @@ pub(crate) struct Draft {
     pub(crate) settles: Option<Vec<(String, String)>>,
 }
 
-/// The data plane is told nothing of sessions, so a change in them alone makes no revision.
-const UNPUBLISHED: &str = "sessions";
+/// The data plane is told nothing of these tables, so a change in them alone makes no revision.
+const UNPUBLISHED: [&str; 5] =
+    ["known_sources", "oidc_logins", "one_time_tokens", "second_factors", "sessions"];
 
 /// Whether a draft changes what the data plane is told.
 fn published(draft: &Draft) -> bool {
-    !draft.quiet && draft.rows.iter().any(|(table, ..)| *table != UNPUBLISHED)
+    !draft.quiet && draft.rows.iter().any(|(table, ..)| !UNPUBLISHED.contains(table))
 }
 
 impl Draft {

@@ -5,7 +5,7 @@ use crate::change::Draft;
 use crate::change::history::Head;
 use crate::declared::apply::{apply, undo};
 use crate::declared::{self, Owner};
-use crate::subjects::{backups, engine, entities, importing, restoring, revocation};
+use crate::subjects::{backups, engine, entities, importing, once, restoring, revocation};
 use crate::{Control, Inner};
 use gatehouse_common::ops::config::ConfigRevision;
 use gatehouse_common::problem::{Code, Problem};
@@ -76,6 +76,12 @@ async fn obey(control: &Arc<Inner>, command: Command) {
         }
         Command::Introspect(_, token, reply) => {
             say(reply, introspect::told(control, token.expose()).await);
+        }
+        Command::OneTimeLink(_, actor, user, purpose, reply) => {
+            say(reply, once::make(control, actor, user, purpose).await);
+        }
+        Command::ForgetFactor(_, actor, user, reply) => {
+            say(reply, once::forget_factor(control, actor, user).await);
         }
         Command::Engine(_, reply) => say(reply, Ok(engine::state(&control.config()).await)),
         Command::Restart(_, actor, reply) => {

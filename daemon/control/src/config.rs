@@ -1,6 +1,10 @@
 //! What the control plane is given at the start.
 
+mod identity;
+
 pub use crate::change::history::HistoryLimits;
+pub use identity::{Identity, Oidc};
+
 use crate::observe::{MetricsAccess, Networks};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
@@ -148,6 +152,8 @@ pub struct ControlConfig {
     pub cookie_samesite: String,
     /// Domain of cookies.
     pub cookie_domain: Option<String>,
+    /// Who callers are.
+    pub identity: Identity,
     /// Cross-origin rules of the management surface.
     pub cors: PlatformCors,
     /// Whether loopback passes the address lists, if the settings say; `None` leaves it to the platform's own settings.
@@ -221,6 +227,7 @@ pub(crate) mod tests {
             cookie_secure: false,
             cookie_samesite: "strict".to_owned(),
             cookie_domain: None,
+            identity: Identity::default(),
             cors: PlatformCors::default(),
             localhost_bypass: None,
             limits: GatewayLimits::default(),

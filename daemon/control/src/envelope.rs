@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const ID_BYTES: usize = 128;
 
 /// Marks an error that only says why in `detail`; no code of any table.
-const DETAIL: &str = "detail";
+pub(crate) const DETAIL: &str = "detail";
 
 /// The error that only says why in `detail`, the same in both modes (spec/doorman.md 1.2).
 pub(crate) fn detail(status: u16, text: &str) -> Problem {
@@ -26,12 +26,29 @@ pub(crate) enum Reply {
     Data(u16, Value),
     /// Never in an envelope (spec/doorman.md 1.1: health and its like), and in the order of its fields.
     Bare(u16, String),
+    /// HTML, for people.
+    Page(u16, String),
     Message(u16, String),
 }
 
 impl Reply {
     pub(crate) fn message(status: u16, text: impl Into<String>) -> Self {
         Self::Message(status, text.into())
+    }
+}
+
+/// What becomes of a handler's outcome whatever its shape: a refusal leaves a record, a dry run is answered by its plan.
+pub(crate) fn settled(
+    control: &Inner,
+    request: &HttpRequest,
+    outcome: Result<Reply, Problem>,
+) -> Result<Reply, Problem> {
+    if let Err(problem) = &outcome {
+        refusals::refused(control, request, problem);
+    }
+    match terms::current().filter(|terms| terms.dry) {
+        Some(terms) => plans::planned(control, request, &terms.seen(), outcome),
+        None => outcome,
     }
 }
 
@@ -42,19 +59,14 @@ pub(crate) fn answer(
     outcome: Result<Reply, Problem>,
 ) -> HttpResponse {
     let strict = control.config().strict_envelope;
-    if let Err(problem) = &outcome {
-        refusals::refused(control, request, problem);
-    }
-    let outcome = match terms::current().filter(|terms| terms.dry) {
-        Some(terms) => plans::planned(control, request, &terms.seen(), outcome),
-        None => outcome,
-    };
-    let bare = match &outcome {
-        Ok(Reply::Bare(_, text)) => Some(text.clone()),
-        _ => None,
+    let outcome = settled(control, request, outcome);
+    let (bare, kind) = match &outcome {
+        Ok(Reply::Bare(_, text)) => (Some(text.clone()), "application/json"),
+        Ok(Reply::Page(_, text)) => (Some(text.clone()), "text/html; charset=utf-8"),
+        _ => (None, "application/json"),
     };
     let (status, body) = match outcome {
-        Ok(Reply::Bare(status, _)) => (status, Value::Null),
+        Ok(Reply::Bare(status, _) | Reply::Page(status, _)) => (status, Value::Null),
         Ok(Reply::Data(status, data)) if strict => (200, strict_data(status, data)),
         Ok(Reply::Data(status, data)) => (status, data),
         Ok(Reply::Message(status, text)) if strict => (200, json!({"status_code": status, "message": text})),
@@ -74,9 +86,8 @@ pub(crate) fn answer(
         }
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponseBuilder::new(status)
-        .content_type("application/json")
-        .body(bare.unwrap_or_else(|| body.to_string()));
+    let mut response =
+        HttpResponseBuilder::new(status).content_type(kind).body(bare.unwrap_or_else(|| body.to_string()));
     decorate(&mut response, request);
     if control.draining() {
         // The client opens its next connection to whoever comes after us.

@@ -2,7 +2,8 @@
 
 use crate::commands::blocking;
 use crate::declared::folder;
-use crate::subjects::{dumps, refusals, turns};
+use crate::state::State;
+use crate::subjects::{dumps, personal, refusals, turns};
 use crate::{Control, Inner};
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::tasks::TaskGroup;
@@ -22,6 +23,7 @@ impl Control {
         if let Some(folder) = self.0.config().config_dir.clone() {
             tasks.spawn(folder::follow(Arc::clone(&self.0), folder));
         }
+        tasks.spawn(keep_token_uses(Arc::clone(&self.0)));
     }
 
     /// Writes an encrypted dump of all rows where dumps lie if no path is asked for; the path it got. Blocks.
@@ -52,5 +54,24 @@ async fn keep_usage(control: Arc<Inner>) {
         if let Err(problem) = blocking(&control, save_usage).await {
             tracing::warn!(target: "usage", code = problem.code, "usage waits to be written down: {problem}");
         }
+    }
+}
+
+async fn keep_token_uses(control: Arc<Inner>) {
+    loop {
+        tokio::time::sleep(USAGE_PERIOD).await;
+        save_token_uses(&control).await;
+    }
+}
+
+/// Writes down when tokens were last used.
+pub(crate) async fn save_token_uses(control: &Inner) {
+    let uses = control.token_uses.take();
+    if uses.is_empty() {
+        return;
+    }
+    let make = move |state: &State| Ok(personal::written(state, uses));
+    if let Err(problem) = control.changes.quietly(make).await {
+        tracing::warn!(target: "tokens", code = problem.code, "when tokens were used is not written down: {problem}");
     }
 }

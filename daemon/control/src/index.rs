@@ -27,12 +27,20 @@ pub(crate) enum By {
     KeyPrefix,
     /// API keys, by their user.
     KeyUser,
+    /// Single-use tokens, by the second of their end.
+    OnceEnd,
+    /// Single-use tokens, by their user.
+    OnceUser,
+    /// Logins at an OpenID provider that have begun, by the second of their end.
+    OidcEnd,
     /// Rows of `revoked`, by the second after which they no longer matter.
     RevokedEnd,
     /// Sessions, by the second of their end.
     SessionEnd,
     /// Sessions, by their user.
     SessionUser,
+    /// Personal access tokens, by their user.
+    TokenUser,
     /// Users with subscriptions, by `name/version`.
     Subscriber,
     /// Users, by e-mail address in lower case.
@@ -43,6 +51,8 @@ pub(crate) enum By {
     UserNumber,
     /// Users, by role.
     UserRole,
+    /// Users, by issuer and subject of the provider they come from.
+    UserSubject,
     /// Workspaces, by their user.
     WorkspaceUser,
 }
@@ -95,20 +105,28 @@ pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
             entries.extend(outer.map(|id| at(By::KeyNexusgate, id)));
             entries
         }
+        "oidc_logins" => vec![at(By::OidcEnd, &second(row.number("expires_unix_secs")))],
+        "one_time_tokens" => vec![
+            at(By::OnceEnd, &second(row.number("expires_unix_secs"))),
+            at(By::OnceUser, row.text("username")),
+        ],
         "revoked" => vec![at(By::RevokedEnd, &second(row.number("expires_unix_secs")))],
         "sessions" => vec![
             at(By::SessionEnd, &second(row.number("expires_unix_secs"))),
             at(By::SessionUser, row.text("username")),
         ],
         "subscriptions" => row.list("apis").iter().map(|api| at(By::Subscriber, api)).collect(),
+        "tokens" => vec![at(By::TokenUser, row.text("username"))],
         "users" => {
             // Users that came from elsewhere may have no address.
             let email = Some(mail(row.text("email"))).filter(|email| !email.is_empty());
             let nexusgate = Some(row.text("nexusgate_user_id")).filter(|id| !id.is_empty());
+            let subject = Some(row.text("oidc_subject")).filter(|subject| !subject.is_empty());
             let mut entries =
                 vec![at(By::UserNumber, &second(row.number("id"))), at(By::UserRole, row.text("role"))];
             entries.extend(email.map(|email| at(By::UserEmail, &email)));
             entries.extend(nexusgate.map(|id| at(By::UserNexusgate, id)));
+            entries.extend(subject.map(|subject| at(By::UserSubject, subject)));
             entries
         }
         "workspaces" => vec![at(By::WorkspaceUser, row.text("username"))],

@@ -13,6 +13,7 @@ mod index;
 mod keysets;
 mod leases;
 mod observe;
+mod outward;
 mod schema;
 mod session;
 mod state;
@@ -20,7 +21,8 @@ mod subjects;
 mod tending;
 
 pub use config::{
-    Argon2Config, Bootstrap, ControlConfig, Effective, HistoryLimits, LoginLimit, PlatformCors, Versioned,
+    Argon2Config, Bootstrap, ControlConfig, Effective, HistoryLimits, Identity, LoginLimit, Oidc,
+    PlatformCors, Versioned,
 };
 pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
@@ -37,7 +39,10 @@ use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_store::Store;
 use std::sync::Arc;
+use subjects::logins::Accounts;
+use subjects::oidc::provider::Provider;
 use subjects::passwords::Hasher;
+use subjects::personal::Uses;
 use subjects::refusals::Refusals;
 use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
@@ -59,8 +64,14 @@ pub(crate) struct Inner {
     pub(crate) changes: Changes,
     pub(crate) hasher: Hasher,
     pub(crate) sealer: Arc<Sealer>,
+    pub(crate) accounts: Accounts,
     pub(crate) logins: LoginLimiter,
     pub(crate) registrations: LoginLimiter,
+    pub(crate) once_tries: LoginLimiter,
+    pub(crate) oidc_tries: LoginLimiter,
+    /// The OpenID provider, as it was seen last.
+    pub(crate) provider: Provider,
+    pub(crate) token_uses: Uses,
     pub(crate) usages: Arc<Usages>,
     /// Bounds how many look through the files of records at once.
     pub(crate) looks: Semaphore,
@@ -118,7 +129,7 @@ impl Control {
             Changes::start(&config, store.clone(), publisher, (Arc::clone(&sealer), Arc::clone(&usages)))?;
         subjects::bootstrap::seed(&config, &changes, &hasher).await?;
         let (clock, config) = (config.clock.clone(), ArcSwap::from_pointee(config));
-        let (logins, registrations) = Default::default();
+        let (logins, registrations, once_tries, oidc_tries) = Default::default();
         Ok(Self(Arc::new(Inner {
             config,
             clock,
@@ -127,8 +138,13 @@ impl Control {
             changes,
             hasher,
             sealer,
+            accounts: Accounts::default(),
             logins,
             registrations,
+            once_tries,
+            oidc_tries,
+            provider: Provider::default(),
+            token_uses: Uses::default(),
             usages,
             looks: Semaphore::new(LOOKS),
             chaos: Chaos::default(),

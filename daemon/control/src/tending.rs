@@ -6,7 +6,7 @@ use crate::index::{self, By};
 use crate::leases::{self, ACCOUNTS};
 use crate::state::State;
 use crate::subjects::credits::{self, DEFINITIONS};
-use crate::{Control, Inner, keysets};
+use crate::{Control, Inner, housekeeping, keysets};
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::actor::Actor;
 use gatehouse_corridor::credits::Heard;
@@ -54,6 +54,7 @@ impl Control {
     pub async fn settle(&self, in_flight: u64) -> Result<(), Problem> {
         // First: a block that is leased after what follows would be nobody's.
         self.0.lending.close().await;
+        housekeeping::save_token_uses(&self.0).await;
         let cells = Arc::clone(&self.0.changes.cells);
         let back = move |state: &State| Ok(leases::give_back(state, &cells, in_flight));
         self.0.changes.quietly(back).await.map(drop)

@@ -7,6 +7,7 @@ use gatehouse_common::ops::audit::AuditEntry;
 use gatehouse_common::ops::config::{ConfigFiles, ConfigFolder, ConfigPlan, ConfigRevision, ConfigUndo};
 use gatehouse_common::ops::entities::{Consumer, Route, Session, Token};
 use gatehouse_common::ops::imports::{ImportReport, ImportRequest};
+use gatehouse_common::ops::users::Purpose;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_common::secret::Secret;
 use serde_json::Value;
@@ -55,6 +56,15 @@ pub struct Comparison {
     pub settings_differ: bool,
     /// Revision compared with.
     pub revision: Revision,
+}
+
+/// A link that somebody may use once.
+#[derive(Debug, Clone)]
+pub struct OneTimeLink {
+    /// An address, or its path if no public one is known; shown to whoever asked, and kept nowhere.
+    pub link: Secret<String>,
+    /// Unix milliseconds after which it does not count.
+    pub expires_unix_ms: i64,
 }
 
 /// Whether a container engine is at hand.
@@ -108,6 +118,10 @@ pub enum Command {
     Import(CanWrite, Actor, ImportRequest, Reply<ImportReport>),
     /// What an API key or a token stands for, as introspection says it.
     Introspect(CanWrite, Secret<String>, Reply<Value>),
+    /// Makes a link for a user, in place of an older one for the same.
+    OneTimeLink(CanWrite, Actor, ConsumerId, Purpose, Reply<OneTimeLink>),
+    /// Takes a user's second factor away.
+    ForgetFactor(CanWrite, Actor, ConsumerId, Reply<()>),
     /// The container engine, as seen within the last seconds.
     Engine(CanRead, Reply<EngineState>),
     /// The configuration as a file declares it, without secrets; `true` as YAML.

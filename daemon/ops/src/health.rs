@@ -17,6 +17,7 @@ mod engine;
 mod records;
 mod restart;
 mod store;
+mod tokens;
 mod upstreams;
 
 /// What a check may look at.
@@ -44,6 +45,7 @@ pub(crate) const LIST: &[Check] = &[
     Check { name: "audit", look: |sight| Box::pin(audit::look(sight)) },
     Check { name: "backups", look: |sight| Box::pin(backups::look(sight)) },
     Check { name: "config", look: |sight| Box::pin(config::look(sight)) },
+    Check { name: "tokens", look: |sight| Box::pin(tokens::look(sight)) },
     Check { name: "upstreams", look: |sight| Box::pin(upstreams::look(sight)) },
     Check { name: "engine", look: |sight| Box::pin(engine::look(sight)) },
     Check { name: "records", look: |sight| Box::pin(records::look(sight)) },

@@ -9,6 +9,7 @@ mod imports;
 mod logs;
 mod metrics;
 mod runs;
+mod users;
 
 use crate::Inner;
 use crate::peer::Peer;
@@ -91,6 +92,8 @@ methods! {
     POST "/v1/runs/{id}/undo" Write runs::undo;
     POST "/v1/import/octoprox" Write imports::octoprox;
     POST "/v1/introspect" Write imports::introspect;
+    POST "/v1/users/{name}/link" Write users::link;
+    POST "/v1/users/{name}/forget-factor" Write users::forget_factor;
     GET "/v1/audit" Read audit::audit;
     GET "/v1/audit/verify" Read audit::verify;
     GET "/v1/audit/export" Read audit::export;

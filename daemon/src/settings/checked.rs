@@ -46,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) argon2: (u32, u32, u32),
     pub(crate) hash_threads: usize,
     pub(crate) login_limit: (u64, u64, bool),
+    pub(crate) identity: gatehouse_control::Identity,
     pub(crate) registration: bool,
     pub(crate) register_limit: (u64, u64),
     pub(crate) strict_envelope: bool,
@@ -246,6 +247,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
             r.number("login_rate_window_secs", 1, 86_400),
             r.flag("login_rate_disabled"),
         ),
+        identity: r.identity(),
         registration: r.flag("registration"),
         register_limit: (
             r.number("register_rate_limit", 1, 1_000_000),
@@ -336,6 +338,11 @@ mod tests {
             (vec![("PROMETHEUS_TOKEN", "tooshort1")], "prometheus_token"),
             (vec![("PROMETHEUS_IP_ALLOWLIST", "10.0.0.0/8, nowhere")], "prometheus_allowlist"),
             (vec![("DOCKER_HOST", "docker.sock")], "docker_host"),
+            (vec![("PUBLIC_BASE_URL", "gate.example.org")], "public_base_url"),
+            (
+                vec![("GATEHOUSE_OIDC_ISSUER", "https://idp"), ("GATEHOUSE_OIDC_CLIENT_ID", "g")],
+                "oidc_issuer",
+            ),
             (vec![("ENV", "production")], "tls_in_front"),
             (vec![("ENV", "Prod")], "tls_in_front"),
             (

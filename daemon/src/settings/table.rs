@@ -116,10 +116,24 @@ settings! {
     argon2_memory_kib "19456" start => "Memory of one password hash, KiB.";
     argon2_iterations "2" start => "Passes of one password hash.";
     argon2_lanes "1" start => "Lanes of one password hash.";
-    hash_threads "2" start => "Passwords hashed at the same time.";
+    hash_threads "2" start => "Passwords hashed at the same time; two for a core at most.";
     login_rate_limit "5" [same("LOGIN_IP_RATE_LIMIT")] => "Logins per address and window.";
     login_rate_window_secs "300" [same("LOGIN_IP_RATE_WINDOW")] => "That window, seconds.";
     login_rate_disabled "false" [same("LOGIN_IP_RATE_DISABLED")] => "Switches that limit off.";
+    login_account_failures "10"
+        => "Failed logins of one account in a row before it has to wait, longer with each, 15 minutes at most; 0 never. An address that logged in before, and a link made at the ops socket, get through.";
+    endless_tokens "false" => "Personal access tokens without an end may be made.";
+    require_totp_for_admins "false" => "Administrators without a second factor may do nothing but set one up.";
+    public_base_url "" [same("PUBLIC_BASE_URL"), same("SERVER_URL")]
+        => "How browsers reach the appliance, such as https://gate.example.org; links are made of it. Empty makes links without a host.";
+    oidc_issuer "" => "OpenID provider at which users may log in, as its tokens name it; needs `public_base_url`. Empty for none.";
+    oidc_client_id "" => "Our name at the provider; it sends browsers back to `/auth/oidc/callback`.";
+    oidc_client_secret "" secret => "What proves that name; empty for a public client.";
+    oidc_scopes "openid email profile" => "Scopes asked of the provider, with blanks between.";
+    oidc_user_claim "preferred_username" => "Claim that names a new account.";
+    oidc_group_claim "groups" => "Claim that lists groups.";
+    oidc_roles "" => "GROUP=ROLE, with commas between; the first that fits gives the role, at each login.";
+    oidc_default_role "" => "Role of who is in none of those groups; empty lets them not in.";
     registration "true" => "Anyone may make an account; it has the role `user` and no group.";
     register_rate_limit "5" [same("REGISTER_IP_RATE_LIMIT")] => "Registrations per address and window.";
     register_rate_window_secs "3600" [same("REGISTER_IP_RATE_WINDOW")] => "That window, seconds.";

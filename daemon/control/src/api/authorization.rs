@@ -2,19 +2,18 @@
 //! administrator does to somebody else's tokens.
 
 use super::registration::field;
-use super::{Outcome, part};
+use super::{Outcome, cookies, part};
 use crate::change::Draft;
 use crate::config::ControlConfig;
 use crate::envelope::{Reply, answer};
-use crate::index::{self, By};
-use crate::session::{COOKIE, Caller, caller, credential, source};
+use crate::session::{Caller, caller, caller_enrolling, credential, source};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::logins::{self, Given, Refusal};
 use crate::subjects::refusals;
 use crate::subjects::roles::last_admin;
 use crate::subjects::sessions::{self, Standing, revoked_row, sweep};
 use crate::subjects::tokens::{self, Claims, Wanted};
 use crate::{Inner, resource};
-use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -57,85 +56,67 @@ async fn login(
     let standing = control.logins.attempt(control.config().login_limit, &source(&control, &request), now_ms);
     let asked = body.as_ref().ok().and_then(|body| serde_json::from_slice::<Value>(body).ok());
     let asked = asked.and_then(|body| Some(body.get("email")?.as_str()?.to_owned())).unwrap_or_default();
-    let outcome = if standing.refused {
-        Err(Problem::compat(429, "IP_RATE_LIMIT", "Too many login attempts from this address"))
-    } else {
+    let source = source(&control, &request);
+    let (mut wait, outcome) = (
+        None,
         match body {
-            Ok(body) => attempt(&control, &body, &source(&control, &request), now_ms).await,
+            _ if standing.refused => {
+                Err(Problem::compat(429, "IP_RATE_LIMIT", "Too many login attempts from this address"))
+            }
+            Ok(body) => Ok(body),
             Err(error) => Err(super::unreadable(&error)),
-        }
+        },
+    );
+    let outcome = match outcome {
+        Ok(body) => attempt(&control, &body, &source).await.map_err(|refusal| told(refusal, &mut wait)),
+        Err(problem) => Err(problem),
     };
     if let Err(problem) = &outcome {
         refusals::login(&control, &request, &asked, problem);
     }
-    let token = outcome.as_ref().ok().map(|(token, _)| token.clone());
+    let made = outcome.as_ref().ok().map(|(token, claims)| (token.clone(), claims.sid.clone()));
     let outcome = outcome.map(|(token, _)| Reply::Data(200, json!({ "access_token": token })));
     let mut response = answer(&control, &request, outcome);
     limit_headers(&mut response, &standing, now_ms);
-    if let Some(token) = token {
-        set_cookies(&control.config(), &mut response, &token, control.config().access_ttl_secs);
+    if let Some(secs) = wait {
+        response.headers_mut().insert(HeaderName::from_static("retry-after"), HeaderValue::from(secs));
+    }
+    if let Some((token, sid)) = made {
+        let secs = control.config().access_ttl_secs;
+        cookies::set(&control, &request, &mut response, (&token, &sid), secs);
     }
     response
 }
 
-async fn attempt(
-    control: &Inner,
-    body: &Bytes,
-    source: &str,
-    now_ms: i64,
-) -> Result<(String, Claims), Problem> {
-    let refused = |code: &str, text: &str| Problem::compat(400, code, text);
-    let body: Value = serde_json::from_slice(body).map_err(|_| refused("AUTH004", "Invalid JSON payload"))?;
-    let (name, password) = (field(&body, "email")?, Secret::new(field(&body, "password")?.to_owned()));
-    let user = proven(control, name, password).await?;
-    let user = user.ok_or_else(|| refused("AUTH002", "Invalid email or password"))?;
-    if !user.flag("active") {
-        return Err(refused("AUTH007", "User is not active"));
+/// A refusal in Doorman's words; the seconds to wait beside it.
+fn told(refusal: Refusal, wait: &mut Option<i64>) -> Problem {
+    match refusal {
+        Refusal::Wrong => Problem::compat(400, "AUTH002", "Invalid email or password"),
+        Refusal::Inactive => Problem::compat(400, "AUTH007", "User is not active"),
+        Refusal::Wait(secs) => {
+            *wait = Some(secs);
+            let text = format!("Too many failed logins of this account: wait {secs} seconds");
+            Problem::compat(429, "ACCOUNT_RATE_LIMIT", text)
+        }
+        Refusal::Second(problem) | Refusal::Failed(problem) => problem,
     }
-    opened(control, &user, source, now_ms).await
 }
 
-/// The user of a name or an address, if the password is theirs; whether they may come in is another question.
-pub(crate) async fn proven(
-    control: &Inner,
-    name: &str,
-    password: Secret<String>,
-) -> Result<Option<Arc<Row>>, Problem> {
-    let user = find(&control.changes.state(), name);
-    let phc = user.as_ref().map(|user| user.text("password_hash").to_owned());
-    let matches = control.hasher.verify(password, phc).await?;
-    Ok(user.filter(|_| matches))
+async fn attempt(control: &Inner, body: &Bytes, source: &str) -> Result<(String, Claims), Refusal> {
+    let given = given(body).map_err(Refusal::Failed)?;
+    let user = logins::prove(control, &given, source).await?;
+    logins::let_in(control, &user, given.code, source).await
 }
 
-/// Begins a session of a user who has proved to be one: an access token of it.
-pub(crate) async fn opened(
-    control: &Inner,
-    user: &Row,
-    source: &str,
-    now_ms: i64,
-) -> Result<(String, Claims), Problem> {
-    let state = control.changes.state();
-    let sid = uuid::Uuid::new_v4().to_string();
-    let wanted = Wanted { sid: &sid, typ: "access", ttl_secs: control.config().access_ttl_secs, now_ms };
-    let (token, claims) = tokens::issue(&control.config(), &state, user, &wanted)?;
-    let actor = Actor::User { name: claims.sub.clone(), source: source.to_owned() };
-    let (session, source) = (claims.clone(), source.to_owned());
-    let listed = control
-        .changes
-        .submit(actor, move |state: &State| Ok(sessions::login(state, &session, &source, now_ms)))
-        .await;
-    if let Err(problem) = listed {
-        // Whoever comes to free a full disk must be let in.
-        tracing::error!(target: "authorization", code = problem.code, "the session is not listed: {problem}");
-    }
-    Ok((token, claims))
-}
-
-/// By user name or e-mail address.
-pub(crate) fn find(state: &State, name: &str) -> Option<Arc<Row>> {
-    let mail = index::mail(name);
-    let by_mail = || state.get("users", state.keys_by(By::UserEmail, &mail).next()?);
-    state.get("users", name).or_else(by_mail).cloned()
+fn given(body: &Bytes) -> Result<Given, Problem> {
+    let refused = |_| Problem::compat(400, "AUTH004", "Invalid JSON payload");
+    let body: Value = serde_json::from_slice(body).map_err(refused)?;
+    let code = ["totp_code", "recovery_code"].iter().find_map(|name| body.get(*name)?.as_str());
+    Ok(Given {
+        name: field(&body, "email")?.to_owned(),
+        password: Secret::new(field(&body, "password")?.to_owned()),
+        code: code.map(str::to_owned),
+    })
 }
 
 pub(super) fn limit_headers(response: &mut HttpResponse, standing: &Standing, now_ms: i64) {
@@ -149,49 +130,22 @@ pub(super) fn limit_headers(response: &mut HttpResponse, standing: &Standing, no
     }
 }
 
-fn cookie<'c>(config: &ControlConfig, name: &'c str, value: String, secs: i64) -> Cookie<'c> {
-    let same_site = match config.cookie_samesite.as_str() {
-        "lax" => SameSite::Lax,
-        // Browsers refuse None without Secure.
-        "none" if config.cookie_secure => SameSite::None,
-        "none" => SameSite::Lax,
-        _ => SameSite::Strict,
-    };
-    let mut cookie = Cookie::new(name, value);
-    cookie.set_path("/");
-    cookie.set_max_age(Duration::seconds(secs));
-    cookie.set_same_site(same_site);
-    cookie.set_secure(config.cookie_secure);
-    cookie.set_http_only(name == COOKIE);
-    if let Some(domain) = &config.cookie_domain {
-        cookie.set_domain(domain.clone());
-    }
-    cookie
-}
-
-fn set_cookies(config: &ControlConfig, response: &mut HttpResponse, token: &str, secs: i64) {
-    let csrf = uuid::Uuid::new_v4().to_string();
-    for cookie in [cookie(config, COOKIE, token.to_owned(), secs), cookie(config, "csrf_token", csrf, secs)] {
-        if let Err(error) = response.add_cookie(&cookie) {
-            tracing::error!(target: "authorization", %error, "cookie not set");
-        }
-    }
-}
-
 /// Gives a new long-lived token. A refresh token serves once: a second use means that two hold it, and ends
 /// the whole session.
 async fn refresh(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
     let outcome = rotate(&control, &request).await;
-    let token = outcome.as_ref().ok().cloned();
-    let outcome = outcome.map(|token| Reply::Data(200, json!({ "refresh_token": token })));
+    let made = outcome.as_ref().ok().cloned();
+    let outcome = outcome.map(|(token, _)| Reply::Data(200, json!({ "refresh_token": token })));
     let mut response = answer(&control, &request, outcome);
-    if let Some(token) = token {
-        set_cookies(&control.config(), &mut response, &token, control.config().refresh_ttl_secs);
+    if let Some((token, sid)) = made {
+        let secs = control.config().refresh_ttl_secs;
+        cookies::set(&control, &request, &mut response, (&token, &sid), secs);
     }
     response
 }
 
-async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Problem> {
+/// The token, and its session.
+async fn rotate(control: &Inner, request: &HttpRequest) -> Result<(String, String), Problem> {
     let refused = || Problem::compat(401, "AUTH003", "Unable to refresh the token");
     let now_ms = control.clock.unix_ms();
     let token = credential(request).ok_or_else(refused)?;
@@ -209,7 +163,7 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
     let wanted =
         Wanted { sid: &old.sid, typ: "refresh", ttl_secs: control.config().refresh_ttl_secs, now_ms };
     let (token, fresh) = tokens::issue(&control.config(), &state, user, &wanted)?;
-    extended(control, request, fresh).await.map(|()| token)
+    extended(control, request, fresh).await.map(|()| (token, old.sid))
 }
 
 /// Lets a session live as long as its newest token.
@@ -260,18 +214,16 @@ async fn invalidate(control: Data<Inner>, request: HttpRequest) -> HttpResponse 
     let outcome = log_out(&control, &request).await;
     let done = outcome.is_ok();
     let mut response = answer(&control, &request, outcome);
-    for name in [COOKIE, "csrf_token"] {
-        let gone = cookie(&control.config(), name, String::new(), 0);
-        if done && let Err(error) = response.add_cookie(&gone) {
-            tracing::error!(target: "authorization", %error, "cookie not removed");
-        }
+    if done {
+        cookies::clear(&control, &request, &mut response);
     }
     response
 }
 
 /// Logging out ends the session: its refresh tokens too.
 async fn log_out(control: &Inner, request: &HttpRequest) -> Outcome {
-    let caller = caller(control, request).map_err(coded)?;
+    let caller = caller_enrolling(control, request).map_err(coded)?;
+    caller.interactive()?;
     let now_ms = control.clock.unix_ms();
     let ends = session_ends(&control.config(), now_ms);
     let (name, claims) = (caller.name.clone(), caller.claims.clone());
@@ -302,6 +254,7 @@ async fn set(
         for (field, value) in fields {
             user.insert((*field).to_owned(), json!(value));
         }
+        sessions::ended(&mut user, fields.contains(&("active", false)));
         Ok(Draft::new(action, format!("user/{name}")).put("users", name, user))
     };
     caller.submit(control, make).await?;

@@ -42,7 +42,7 @@ pub(crate) async fn gate<B: MessageBody + 'static>(
 }
 
 /// Answers under the terms of the request; what is shown as one resource says which one it is.
-async fn kept<B: MessageBody + 'static>(
+pub(crate) async fn kept<B: MessageBody + 'static>(
     control: &Inner,
     request: ServiceRequest,
     next: Next<B>,

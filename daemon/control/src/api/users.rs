@@ -11,6 +11,7 @@ use crate::state::{Fields as _, Row, State};
 use crate::subjects::leaving;
 use crate::subjects::passwords;
 use crate::subjects::roles::{self, is_admin};
+use crate::subjects::sessions;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -233,6 +234,8 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
         allowed(state, &name, old, &changes, power)?;
         let mut row = Row::clone(old);
         row.extend(changes);
+        let off = old.flag("active") && !row.flag("active");
+        sessions::ended(&mut row, off);
         if roles::last_admin(state, &name) && !(row.flag("active") && is_admin(state, row.text("role"))) {
             return Err(refused(403, "USR020", "The last administrator must stay one"));
         }
@@ -287,6 +290,7 @@ async fn update_password(control: &Inner, request: &HttpRequest, body: &Bytes) -
     let caller = caller(control, request)?;
     let name = part(request, "username").to_owned();
     self_or(&caller, &name, "USR006")?;
+    caller.interactive()?;
     if name == ROOT {
         return Err(refused(403, "USR022", "The password of this user is set by the settings"));
     }

@@ -44,7 +44,7 @@ macro_rules! versioned {
                             Ok(body) => $handler(&control, &request, &body).await,
                             Err(error) => Err($crate::api::unreadable(&error)),
                         };
-                        $crate::api::v1::answers::answer(outcome)
+                        $crate::api::v1::answers::answer($crate::envelope::settled(&control, &request, outcome))
                     },
                 )))+
                 .default_service(actix_web::web::to(|| async {

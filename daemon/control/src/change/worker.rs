@@ -6,6 +6,7 @@ use super::{Configure, Draft, Job, numbers, published};
 use crate::compile::{Compiler, compile, update};
 use crate::leases::{self, Cells, Effect};
 use crate::state::{Row, State};
+use crate::subjects::authority;
 use arc_swap::ArcSwap;
 use gatehouse_common::ids::Revision;
 use gatehouse_common::ops::audit::AuditEntry;
@@ -188,6 +189,11 @@ impl Worker {
                 numbers::complete((&mut after, &mut writes), place, row, self.clock.unix_ms())
             });
             apply(&mut after, &mut writes, table, key, whole.as_ref().or(row.as_ref()))?;
+        }
+        let tables: Vec<_> = draft.rows.iter().map(|(table, ..)| *table).collect();
+        if authority::locks_out(&group.state, &after, &tables) {
+            let text = "After this nobody could administer the appliance: make another administrator first";
+            return Err(Problem::compat(403, "AUTH903", text));
         }
         let compiled = if published(&draft) { Some(self.loadable(&after, &group.compiled)?) } else { None };
         let mut effects = draft.effects.clone();

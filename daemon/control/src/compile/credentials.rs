@@ -2,25 +2,35 @@
 
 use super::{Compiler, changed};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::personal;
+use crate::subjects::scopes::Scopes;
 use gatehouse_common::ids::{ConsumerId, TokenId};
 use gatehouse_corridor::snapshot::{ApiKey, Snapshot};
 use imbl::OrdMap;
 use serde_json::Value;
 use std::sync::Arc;
 
+type Read = fn(&Compiler, &str, &Row) -> Option<ApiKey>;
+
+/// The tables of credentials, and how their rows are read.
+const TABLES: [(&str, Read); 2] = [("keys", key), ("tokens", token)];
+
 pub(super) fn keys(compiler: &Compiler, state: &State) -> OrdMap<[u8; 32], Arc<ApiKey>> {
-    let alive = state.rows("keys").filter_map(|(id, row)| key(compiler, id, row));
+    let rows = TABLES.iter().flat_map(|(table, read)| state.rows(table).map(move |row| (read, row)));
+    let alive = rows.filter_map(|(read, (id, row))| read(compiler, id, row));
     alive.map(|key| (key.hash, Arc::new(key))).collect()
 }
 
 pub(super) fn update(compiler: &Compiler, old: &State, new: &State, next: &mut Snapshot) {
-    // All that was first: a hash may have gone from one row to another.
-    let changes: Vec<_> = changed(old, new, "keys").collect();
-    for was in changes.iter().filter_map(|row| key(compiler, row.key, row.old?)) {
-        next.api_keys.remove(&was.hash);
-    }
-    for is in changes.iter().filter_map(|row| key(compiler, row.key, row.new?)) {
-        next.api_keys.insert(is.hash, Arc::new(is));
+    for (table, read) in TABLES {
+        // All that was first: a hash may have gone from one row to another.
+        let changes: Vec<_> = changed(old, new, table).collect();
+        for was in changes.iter().filter_map(|row| read(compiler, row.key, row.old?)) {
+            next.api_keys.remove(&was.hash);
+        }
+        for is in changes.iter().filter_map(|row| read(compiler, row.key, row.new?)) {
+            next.api_keys.insert(is.hash, Arc::new(is));
+        }
     }
     for row in changed(old, new, "revoked") {
         match row.new {
@@ -42,5 +52,16 @@ fn key(compiler: &Compiler, id: &str, row: &Row) -> Option<ApiKey> {
         consumer: ConsumerId::from(row.text("username")),
         expires_unix_ms,
         used: compiler.usages.keys.of(id),
+        epoch: None,
+        networks: Vec::new(),
     })
+}
+
+/// A personal access token that may call APIs; it ends with the epoch it was made in.
+fn token(compiler: &Compiler, id: &str, row: &Row) -> Option<ApiKey> {
+    if !Scopes::of(row).gateway() {
+        return None;
+    }
+    let epoch = Some(u64::try_from(row.number("epoch")).unwrap_or(0));
+    Some(ApiKey { epoch, networks: personal::networks(row), ..key(compiler, id, row)? })
 }

@@ -61,7 +61,7 @@ fn rule(table: usize, key: u8, variant: u8) -> (&'static str, String, Value) {
 fn change(table: usize, key: u8, variant: u8) -> (&'static str, String, Option<Arc<Row>>) {
     let (key, other) = (key % 4, variant % 3);
     let name = format!("n{key}");
-    let (table, name, value) = match table % 14 {
+    let (table, name, value) = match table % 15 {
         0 => (
             "apis",
             format!("{name}/v1"),
@@ -106,11 +106,19 @@ fn change(table: usize, key: u8, variant: u8) -> (&'static str, String, Option<A
                 json!({"api_credit_group": name, "api_key": sealed, "api_key_header": "x-key"}),
             )
         }
-        9..13 => rule(table % 14, key, variant),
+        9..13 => rule(table % 15, key, variant),
         // A hash belongs to one row: keys are random.
-        _ => {
+        13 => {
             let hash = hex::encode([key; 32]);
             ("keys", name, json!({"username": format!("n{other}"), "hash": hash}))
+        }
+        _ => {
+            let (hash, scope) =
+                (hex::encode([key + 100; 32]), ["gateway", "admin"][usize::from(variant % 2)]);
+            let networks = if other == 0 { vec!["10.0.0.0/8"] } else { Vec::new() };
+            let value = json!({"username": format!("n{other}"), "hash": hash, "scopes": [scope], "epoch": variant,
+                               "networks": networks});
+            ("tokens", name, value)
         }
     };
     (table, name, if variant.is_multiple_of(5) { None } else { row(value) })
@@ -120,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn a_compiled_change_is_what_compiling_all_gives(
-        changes in proptest::collection::vec((0usize..14, any::<u8>(), any::<u8>(), any::<bool>()), 1..40),
+        changes in proptest::collection::vec((0usize..15, any::<u8>(), any::<u8>(), any::<bool>()), 1..40),
     ) {
         let compiler = compiler();
         let (mut state, mut published) = (State::default(), State::default());
@@ -141,7 +149,7 @@ proptest! {
 
     #[test]
     fn an_index_holds_what_the_rows_say(
-        changes in proptest::collection::vec((0usize..14, any::<u8>(), any::<u8>()), 1..60),
+        changes in proptest::collection::vec((0usize..15, any::<u8>(), any::<u8>()), 1..60),
     ) {
         let mut state = State::default();
         for (table, key, variant) in changes {

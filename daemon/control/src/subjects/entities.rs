@@ -3,6 +3,7 @@
 use crate::index::By;
 use crate::state::{Fields as _, Row, State};
 use gatehouse_common::ids::{ConsumerId, RouteId, TokenId};
+use gatehouse_common::opaque::PERSONAL;
 use gatehouse_common::ops::entities::{Consumer, Route, Session, Token};
 use serde_json::Value;
 use std::collections::HashMap;
@@ -72,7 +73,7 @@ pub(crate) fn consumers(state: &State, now_ms: i64) -> Vec<Consumer> {
         millis(row, "revoked_unix_ms").is_none()
             && millis(row, "expires_unix_ms").is_none_or(|at| at > now_ms)
     };
-    for (_, row) in state.rows("keys").filter(|(_, row)| alive(row)) {
+    for (_, row) in state.rows("keys").chain(state.rows("tokens")).filter(|(_, row)| alive(row)) {
         live.entry(row.text("username").to_owned()).or_default().1 += 1;
     }
     state
@@ -96,18 +97,20 @@ pub(crate) fn consumers(state: &State, now_ms: i64) -> Vec<Consumer> {
         .collect()
 }
 
-/// The API keys, revoked ones too.
+/// The API keys and the personal access tokens, revoked ones too.
 pub(crate) fn tokens(state: &State) -> Vec<Token> {
-    let token = |(id, row): (&String, &std::sync::Arc<Row>)| Token {
-        id: TokenId::from(id.as_str()),
+    let token = |id: &str, row: &Row, prefix: String| Token {
+        id: TokenId::from(id),
         consumer: ConsumerId::from(row.text("username")),
         name: row.text("name").to_owned(),
-        prefix: format!("mcp_{}", row.text("prefix")),
+        prefix,
         created_unix_ms: row.number("created_unix_ms"),
         expires_unix_ms: millis(row, "expires_unix_ms"),
         revoked_unix_ms: millis(row, "revoked_unix_ms"),
     };
-    state.rows("keys").map(token).collect()
+    let keys = state.rows("keys").map(|(id, row)| token(id, row, format!("mcp_{}", row.text("prefix"))));
+    let personal = state.rows("tokens").map(|(id, row)| token(id, row, format!("{PERSONAL}{id}")));
+    keys.chain(personal).collect()
 }
 
 /// How many sessions of a user are alive.

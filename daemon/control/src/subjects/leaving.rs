@@ -12,6 +12,11 @@ use serde_json::Value;
 fn user(state: &State, name: &str, draft: Draft) -> Draft {
     let draft =
         if state.get("assignments", name).is_some() { draft.delete("assignments", name) } else { draft };
+    let own =
+        ["known_sources", "second_factors"].into_iter().filter(|table| state.get(table, name).is_some());
+    let draft = own.fold(draft, |draft, table| draft.delete(table, name));
+    let draft =
+        state.keys_by(By::OnceUser, name).fold(draft, |draft, id| draft.delete("one_time_tokens", id));
     vault::of(state, name).fold(draft, |draft, (key, _)| draft.delete("vault", key.as_str()))
 }
 
@@ -20,6 +25,9 @@ pub(crate) fn account(state: &State, name: &str, draft: Draft) -> Draft {
     let draft = state
         .keys_by(By::KeyUser, name)
         .fold(draft, |draft, id| draft.delete("keys", id).put("revoked", id, revoked_row(i64::MAX)));
+    let draft = state
+        .keys_by(By::TokenUser, name)
+        .fold(draft, |draft, id| draft.delete("tokens", id).put("revoked", id, revoked_row(i64::MAX)));
     let draft = user(state, name, draft);
     draft.delete(ACCOUNTS, name).delete("subscriptions", name).delete("users", name)
 }

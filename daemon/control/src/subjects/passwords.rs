@@ -47,7 +47,10 @@ impl Hasher {
         let params = Params::new(cost.memory_kib, cost.iterations, cost.lanes, None).map_err(internal)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = decoy(argon2.params());
-        let (running, waiting) = (Arc::new(Semaphore::new(threads.max(1))), Arc::new(Semaphore::new(QUEUE)));
+        // More than two for a core only wait for one another, and for the gateway.
+        let most = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let (running, waiting) =
+            (Arc::new(Semaphore::new(threads.clamp(1, most))), Arc::new(Semaphore::new(QUEUE)));
         Ok(Self { argon2, running, waiting, decoy })
     }
 

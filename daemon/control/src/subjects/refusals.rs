@@ -200,7 +200,7 @@ pub(crate) fn refused(control: &Inner, request: &HttpRequest, problem: &Problem)
 /// kept, which tells whether it was the same one.
 pub(crate) fn login(control: &Inner, request: &HttpRequest, name: &str, problem: &Problem) {
     let state = control.changes.state();
-    let known = crate::api::authorization::find(&state, name);
+    let known = super::logins::find(&state, name);
     let user = match &known {
         Some(user) => crate::state::Fields::text(&**user, "username").to_owned(),
         None => format!("unknown:{}", control.sealer.fingerprint("login", name)),

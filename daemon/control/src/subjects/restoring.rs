@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Sessions speak of the present, not of the past.
-const KEPT: &str = "sessions";
+/// They speak of the present, not of the past.
+const KEPT: [&str; 4] = ["known_sources", "oidc_logins", "one_time_tokens", "sessions"];
 
 type Rows = BTreeMap<(&'static str, String), Row>;
 type Write = (&'static str, String, Option<Row>);
@@ -45,21 +45,25 @@ fn typed(rows: Vec<archive::Row>) -> Result<(Rows, Option<String>), Problem> {
 
 /// The rows to write so that the state becomes the archive's, and how many credentials stay dead against it.
 fn writes(state: &State, mut rows: Rows, now_ms: i64) -> Result<(Vec<Write>, usize), Problem> {
-    rows.retain(|(table, _), _| *table != KEPT);
+    rows.retain(|(table, _), _| !KEPT.contains(table));
     let mut stay = 0;
     for ((table, key), row) in &mut rows {
         match *table {
             "users" => stay += usize::from(keep_user(state, key, row, now_ms)),
-            "keys" => stay += usize::from(keep_key(state, key, row, now_ms)),
+            "keys" | "tokens" => stay += usize::from(keep_key(state, (table, key), row, now_ms)),
             _ => {}
         }
+    }
+    // A second factor stays as it is: what was used of it is used.
+    for (user, row) in state.rows("second_factors") {
+        rows.insert(("second_factors", user.clone()), Row::clone(row));
     }
     for (id, row) in state.rows("revoked") {
         rows.entry(("revoked", id.clone())).or_insert_with(|| Row::clone(row));
     }
     administrable(&rows)?;
     let mut writes: Vec<Write> = Vec::new();
-    for table in TABLES.iter().filter(|table| table.archived && table.name != KEPT) {
+    for table in TABLES.iter().filter(|table| table.archived && !KEPT.contains(&table.name)) {
         let gone =
             state.rows(table.name).filter(|(key, _)| !rows.contains_key(&(table.name, (*key).clone())));
         writes.extend(gone.map(|(key, _)| (table.name, key.clone(), None)));
@@ -95,8 +99,8 @@ fn keep_user(state: &State, name: &str, row: &mut Row, now_ms: i64) -> bool {
 }
 
 /// A key that was revoked since, or went with its user, stays dead.
-fn keep_key(state: &State, id: &str, row: &mut Row, now_ms: i64) -> bool {
-    let revoked = state.get("keys", id).and_then(|now| now.get("revoked_unix_ms")).cloned();
+fn keep_key(state: &State, (table, id): (&str, &str), row: &mut Row, now_ms: i64) -> bool {
+    let revoked = state.get(table, id).and_then(|now| now.get("revoked_unix_ms")).cloned();
     let revoked = revoked.or_else(|| state.get("revoked", id).map(|_| json!(now_ms)));
     match revoked {
         Some(at) if !row.contains_key("revoked_unix_ms") => {

@@ -201,8 +201,8 @@ fn alive(state: &State, table: &str, key: &str, row: Arc<Row>, now_ms: i64) -> A
             };
             row.insert("token_epoch".to_owned(), json!(epoch));
         }
-        "keys" => {
-            let revoked = state.get("keys", key).and_then(|now| now.get("revoked_unix_ms")).cloned();
+        "keys" | "tokens" => {
+            let revoked = state.get(table, key).and_then(|now| now.get("revoked_unix_ms")).cloned();
             let revoked = revoked.or_else(|| state.get("revoked", key).map(|_| json!(now_ms)));
             if let Some(at) = revoked {
                 row.entry("revoked_unix_ms").or_insert(at);

@@ -33,7 +33,7 @@ pub(crate) fn is_admin(state: &State, role: &str) -> bool {
 }
 
 /// Names of all users who are administrators.
-fn admins(state: &State) -> impl Iterator<Item = &str> {
+pub(crate) fn admins(state: &State) -> impl Iterator<Item = &str> {
     let marked = state.rows("roles").filter(|(_, row)| row.flag("platform_admin")).map(|(name, _)| &**name);
     let marked = marked.filter(|name| !BUILT_IN.contains(name));
     BUILT_IN.into_iter().chain(marked).flat_map(|role| state.keys_by(By::UserRole, role))

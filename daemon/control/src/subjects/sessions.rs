@@ -3,7 +3,7 @@
 use crate::change::Draft;
 use crate::config::LoginLimit;
 use crate::index::{self, By};
-use crate::state::{Row, State};
+use crate::state::{Fields as _, Row, State};
 use crate::subjects::tokens::Claims;
 use serde_json::json;
 use std::collections::HashMap;
@@ -63,6 +63,14 @@ pub(crate) fn revoked_row(expires_secs: i64) -> Row {
     let mut row = Row::new();
     row.insert("expires_unix_secs".to_owned(), json!(expires_secs));
     row
+}
+
+/// Ends all sessions and tokens of a user who is switched off: who is switched on again begins anew.
+pub(crate) fn ended(user: &mut Row, off: bool) {
+    if off {
+        let epoch = user.number("token_epoch").saturating_add(1);
+        user.insert("token_epoch".to_owned(), json!(epoch));
+    }
 }
 
 /// A session as it is listed: whose, since when, from where, until when, under which epoch of the user.

@@ -43,6 +43,7 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
             (schema::stored(vault::FIELDS, row), vault::key(row.text("username"), row.text("key_name")))
         }
         "keys" => (texts(row, &["username", "prefix", secret_of(row)]), key.to_owned()),
+        "tokens" => (texts(row, &["username", "name", "hash"]), key.to_owned()),
         "subscriptions" => (list(row, "apis"), key.to_owned()),
         _ => (Ok(()), key.to_owned()),
     };

@@ -2,6 +2,7 @@
 
 use crate::config::ControlConfig;
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::personal;
 use crate::subjects::roles::PERMISSIONS;
 use gatehouse_common::problem::{Code, Problem};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -107,5 +108,7 @@ pub(crate) fn alive(state: &State, claims: &Claims, now_ms: i64) -> bool {
     let Some(user) = state.get("users", &claims.sub) else { return false };
     let epoch = u64::try_from(user.number("token_epoch")).unwrap_or(0);
     let revoked = state.get("revoked", &claims.jti).or_else(|| state.get("revoked", &claims.sid));
-    user.flag("active") && !user.flag("tokens_revoked") && claims.epoch == epoch && revoked.is_none()
+    let kept = claims.typ != personal::TYPE
+        || state.get("tokens", &claims.jti).is_some_and(|row| personal::unrevoked(row));
+    kept && user.flag("active") && !user.flag("tokens_revoked") && claims.epoch == epoch && revoked.is_none()
 }

@@ -3,6 +3,7 @@
 use crate::meter::{Credit, Usage};
 use gatehouse_common::ids::{ConsumerId, TokenId};
 use gatehouse_common::secret::Secret;
+use ipnet::IpNet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -117,10 +118,10 @@ pub struct CreditGroup {
     pub anonymous: Option<Rate>,
 }
 
-/// An API key: the data plane knows only its hash.
+/// An API key, or a personal access token that may call APIs: the data plane knows only its hash.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
-    /// SHA-256 of the whole key text.
+    /// SHA-256 of the whole key text; of a personal access token's secret.
     pub hash: [u8; 32],
     /// Id.
     pub id: TokenId,
@@ -128,6 +129,10 @@ pub struct ApiKey {
     pub consumer: ConsumerId,
     /// Unix milliseconds; `None` is never.
     pub expires_unix_ms: Option<i64>,
+    /// It counts while its consumer has this epoch; `None` in each.
+    pub epoch: Option<u64>,
+    /// Networks it may be used from; none is everywhere.
+    pub networks: Vec<IpNet>,
     /// When it was used last; the same cell in every snapshot.
     pub used: Arc<LastUse>,
 }

@@ -8,6 +8,7 @@ use crate::prepare::Prepared;
 use crate::prepare::route::Access;
 use crate::prepare::who::Who;
 use crate::tokens::Verified;
+use gatehouse_common::opaque::{self, PERSONAL};
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -34,10 +35,8 @@ pub(crate) fn authenticate<'a>(call: Call<'a, Admitted<'a>>) -> Result<Call<'a, 
         (Access::Known, None) => return Err(Failure::Unauthenticated),
         // Who shows a credential wants it to count: a bad one is refused also where none is needed.
         (_, Some(credential)) => {
-            let who = match credential.strip_prefix(KEY_PREFIX) {
-                Some(_) => by_key(call.prepared, credential, call.now_ms),
-                None => by_token(&call, credential),
-            };
+            let opaque = credential.starts_with(KEY_PREFIX) || credential.starts_with(PERSONAL);
+            let who = if opaque { by_key(&call, credential) } else { by_token(&call, credential) };
             Some(who.ok_or(Failure::Unauthenticated)?)
         }
     };
@@ -67,14 +66,22 @@ fn credential<'c>(call: &'c Call<'_, Admitted<'_>>) -> Option<&'c str> {
     Some(token.trim())
 }
 
-fn by_key<'a>(prepared: &'a Prepared, key: &str, now_ms: i64) -> Option<&'a Who> {
-    let hash: [u8; 32] = Sha256::digest(key.as_bytes()).into();
-    let key = prepared.api_keys.get(&hash)?;
-    if key.expires_unix_ms.is_some_and(|expires| expires <= now_ms) {
+/// An API key, or a personal access token with the scope to call APIs.
+fn by_key<'a>(call: &Call<'a, Admitted<'a>>, key: &str) -> Option<&'a Who> {
+    let kept = if key.starts_with(PERSONAL) { opaque::parse(PERSONAL, key)?.secret } else { key };
+    let hash: [u8; 32] = Sha256::digest(kept.as_bytes()).into();
+    let key = call.prepared.api_keys.get(&hash)?;
+    let client = call.stage.0.client.to_canonical();
+    let elsewhere = !key.networks.is_empty() && !key.networks.iter().any(|network| network.contains(&client));
+    if elsewhere || key.expires_unix_ms.is_some_and(|expires| expires <= call.now_ms) {
         return None;
     }
-    key.used.touch(now_ms);
-    prepared.consumers.get(key.consumer.as_str()).filter(|who| who.alive()).map(|who| &**who)
+    let who = call.prepared.consumers.get(key.consumer.as_str()).filter(|who| who.alive())?;
+    let counts = key.epoch.is_none_or(|epoch| epoch == who.consumer.token_epoch);
+    counts.then(|| {
+        key.used.touch(call.now_ms);
+        &**who
+    })
 }
 
 fn by_token<'a>(call: &Call<'a, Admitted<'a>>, token: &str) -> Option<&'a Who> {

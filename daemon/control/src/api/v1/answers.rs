@@ -123,7 +123,7 @@ pub(crate) fn answer(outcome: Outcome) -> HttpResponse {
     let wait_secs = outcome.as_ref().err().and_then(waiting);
     let (status, text) = match outcome {
         Ok(Reply::Data(status, value)) => (status, value.to_string()),
-        Ok(Reply::Bare(status, text)) => (status, text),
+        Ok(Reply::Bare(status, text) | Reply::Page(status, text)) => (status, text),
         Ok(Reply::Message(status, text)) => (status, json!({"data": {"message": text}}).to_string()),
         Err(problem) if problem.code == LIST => {
             (problem.status, format!("{{\"detail\":{}}}", problem.detail))

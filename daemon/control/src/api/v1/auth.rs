@@ -8,6 +8,8 @@ use crate::api::authorization;
 use crate::envelope::detail;
 use crate::session::source;
 use crate::state::{Fields as _, Row};
+use crate::subjects::logins::{self, Given, Refusal};
+use crate::subjects::refusals;
 use crate::subjects::tokens::{self, Claims, Wanted};
 use crate::{Inner, versioned};
 use actix_web::HttpRequest;
@@ -17,8 +19,7 @@ use gatehouse_common::secret::Secret;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
-/// Failures of one name, whatever address they come from, and the window in seconds (spec/octoprox.md 3.3).
-const OF_A_NAME: (u64, i64) = (10, 900);
+const TOO_MANY: &str = "Too many login attempts";
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     versioned!(config, "/auth/login", post => login);
@@ -37,27 +38,39 @@ pub(crate) async fn prove(
     let limit = control.config().login_limit;
     let now_ms = control.clock.unix_ms();
     let window_secs = i64::try_from(limit.window_secs).unwrap_or(i64::MAX);
-    let counted = [
-        (format!("address {}", gate::network(control, request)), limit.per_window, window_secs),
-        // Names that nobody has are counted too, or the answer would tell who exists.
-        (format!("name {}", name.to_lowercase()), OF_A_NAME.0, OF_A_NAME.1),
-    ];
+    let address = format!("address {}", gate::network(control, request));
     let failures = &control.versioned.failures;
-    for (who, most, window) in counted.iter().filter(|_| !limit.disabled) {
-        if let Some(secs) = failures.place(who, *most, *window, now_ms).wait_secs {
-            return Err(answers::wait("Too many login attempts", secs));
+    let wait = failures.place(&address, limit.per_window, window_secs, now_ms).wait_secs;
+    if let Some(secs) = wait.filter(|_| !limit.disabled) {
+        return Err(answers::wait(TOO_MANY, secs));
+    }
+    let given = Given { name: name.to_owned(), password, code: None };
+    match logins::prove(control, &given, &source(control, request)).await {
+        Ok(user) if user.flag("tokens_revoked") => Err(deactivated()),
+        Ok(user) => Ok(user),
+        Err(refusal) => {
+            let problem = told(refusal);
+            if problem.status == 401 {
+                failures.attempt(&address, limit.per_window, window_secs, now_ms);
+            }
+            refusals::login(control, request, name, &problem);
+            Err(problem)
         }
     }
-    let proven = authorization::proven(control, name, password).await?;
-    let Some(user) = proven else {
-        for (who, most, window) in &counted {
-            failures.attempt(who, *most, *window, now_ms);
-        }
-        return Err(detail(401, "Invalid credentials"));
-    };
-    match user.flag("active") && !user.flag("tokens_revoked") {
-        true => Ok(user),
-        false => Err(detail(403, "Account is deactivated")),
+}
+
+fn deactivated() -> Problem {
+    detail(403, "Account is deactivated")
+}
+
+/// A refusal in the words of this surface.
+pub(super) fn told(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Wrong => detail(401, "Invalid credentials"),
+        Refusal::Inactive => deactivated(),
+        Refusal::Wait(secs) => answers::wait(TOO_MANY, secs),
+        Refusal::Second(problem) => detail(problem.status, &problem.detail),
+        Refusal::Failed(problem) => problem,
     }
 }
 
@@ -93,8 +106,9 @@ async fn login(control: &Data<Inner>, request: &HttpRequest, body: &Bytes) -> Ou
     let name = first(fields, &["username", "email"])?;
     let password = Secret::new(first(fields, &["password"])?.to_owned());
     let user = prove(control, request, (name, password)).await?;
-    let now_ms = control.clock.unix_ms();
-    let (access, claims) = authorization::opened(control, &user, &source(control, request), now_ms).await?;
+    let code = ["totp_code", "recovery_code"].iter().find_map(|name| fields.get(*name)?.as_str());
+    let opened = logins::let_in(control, &user, code.map(str::to_owned), &source(control, request)).await;
+    let (access, claims) = opened.map_err(told)?;
     let (refresh, fresh) = renewal(control, &user, &claims.sid)?;
     authorization::extended(control, request, fresh).await?;
     pair(control, &access, &refresh)

@@ -6,14 +6,15 @@ use crate::Inner;
 use crate::change::Draft;
 use crate::envelope::detail;
 use crate::index::{self, By};
-use crate::session::{Caller, source};
+use crate::session::{self, Caller, source};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::tokens::{self, Claims};
-use crate::subjects::{browser, foreign};
+use crate::subjects::{browser, foreign, logins};
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest};
+use gatehouse_common::opaque::PERSONAL;
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::actor::Actor;
@@ -73,13 +74,21 @@ pub(crate) async fn caller(control: &Data<Inner>, request: &HttpRequest) -> Resu
         }
         (known, _) => known,
     }
-    .map(|known| known.caller)
+    .and_then(|Known { caller, .. }| {
+        match logins::factor_due(control, &caller.state, &caller.user, &caller.claims.sid) {
+            true => Err(detail(403, "Administrators need a second factor here: set one up first")),
+            false => Ok(caller),
+        }
+    })
 }
 
 /// As [`caller`], but for keys of which only a slow hash is known yet.
 pub(super) fn known(control: &Inner, request: &HttpRequest) -> Result<Known, Problem> {
     let source = source(control, request);
     match bearer(request) {
+        Some(token) if token.starts_with(PERSONAL) => {
+            session::caller(control, request).map(|caller| Known { caller, expires_secs: None })
+        }
         Some(token) => by_text(control, token, source),
         None => by_session(control, request, source),
     }

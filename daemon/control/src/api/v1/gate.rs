@@ -3,6 +3,7 @@
 
 use super::{answers, credential};
 use crate::Inner;
+use crate::api::gate::kept;
 use crate::session::source;
 use crate::subjects::windows::Place;
 use actix_web::body::{EitherBody, MessageBody};
@@ -58,7 +59,7 @@ pub(crate) async fn gate<B: MessageBody + 'static>(
     };
     let mut response = match early {
         Some(response) => request.into_response(response).map_into_right_body(),
-        None => next.call(request).await?.map_into_left_body(),
+        None => kept(&control, request, next).await?.map_into_left_body(),
     };
     let headers = response.headers_mut();
     answers::secure(&control, headers);

@@ -9,6 +9,7 @@ use crate::index::{self, By};
 use crate::session::source;
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::browser::{self, CSRF, SESSION};
+use crate::subjects::logins;
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, LOCATION, RETRY_AFTER};
@@ -16,7 +17,6 @@ use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
-use gatehouse_corridor::actor::Actor;
 use serde_json::json;
 use std::collections::HashMap;
 
@@ -54,7 +54,9 @@ fn page(request: &HttpRequest, status: u16, csrf: &str, message: &str) -> HttpRe
          <p><label for=\"username\">User name</label><br>\n\
          <input id=\"username\" name=\"username\" autocomplete=\"username\" required autofocus></p>\n\
          <p><label for=\"password\">Password</label><br>\n<input id=\"password\" name=\"password\" type=\"password\" \
-         autocomplete=\"current-password\" required></p>\n<p><button type=\"submit\">Log in</button></p>\n\
+         autocomplete=\"current-password\" required></p>\n<p><label for=\"code\">Code of your authenticator, if you \
+         have set one up</label><br>\n<input id=\"code\" name=\"totp_code\" inputmode=\"numeric\" \
+         autocomplete=\"one-time-code\"></p>\n<p><button type=\"submit\">Log in</button></p>\n\
          </form>\n</main>\n</body>\n</html>\n"
     );
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
@@ -95,8 +97,17 @@ async fn form(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
     with_cookies(&control.config(), page, &session)
 }
 
+/// What the form sends.
+struct Submitted {
+    name: String,
+    password: Secret<String>,
+    /// Of the second factor.
+    code: Option<String>,
+    csrf: String,
+}
+
 /// The fields of the form.
-fn fields(body: &Bytes) -> Result<(String, Secret<String>, String), Problem> {
+fn fields(body: &Bytes) -> Result<Submitted, Problem> {
     let text = String::from_utf8_lossy(body);
     let pairs = web::Query::<HashMap<String, String>>::from_query(&text);
     let mut pairs = pairs.map(web::Query::into_inner).unwrap_or_default();
@@ -105,7 +116,8 @@ fn fields(body: &Bytes) -> Result<(String, Secret<String>, String), Problem> {
         pairs.remove(name).ok_or_else(missing)
     };
     let (name, password) = (take("username")?, Secret::new(take("password")?));
-    Ok((name, password, pairs.remove("csrf_token").unwrap_or_default()))
+    let code = pairs.remove("totp_code").filter(|code| !code.trim().is_empty());
+    Ok(Submitted { name, password, code, csrf: pairs.remove("csrf_token").unwrap_or_default() })
 }
 
 async fn submitted(
@@ -114,7 +126,7 @@ async fn submitted(
     body: Result<Bytes, actix_web::Error>,
 ) -> HttpResponse {
     let body = body.map_err(|error| crate::api::unreadable(&error));
-    let (name, password, token) = match body.and_then(|body| fields(&body)) {
+    let Submitted { name, password, code, csrf } = match body.and_then(|body| fields(&body)) {
         Ok(fields) => fields,
         Err(problem) => return answers::answer(Err(problem)),
     };
@@ -124,11 +136,11 @@ async fn submitted(
         let page = page(&request, status, &browser::csrf(&session), message);
         with_cookies(&control.config(), page, &session)
     };
-    if !browser::genuine(before.as_deref(), &token) {
+    if !browser::genuine(before.as_deref(), &csrf) {
         return again(403, "The form's security token is missing or no longer valid. Please try again.");
     }
     let begun = match auth::prove(&control, &request, (&name, password)).await {
-        Ok(user) => begin(&control, &request, &user).await,
+        Ok(user) => begin(&control, &request, &user, code).await,
         Err(problem) => Err(problem),
     };
     match begun {
@@ -148,7 +160,7 @@ async fn submitted(
 
 fn told(status: u16) -> &'static str {
     match status {
-        401 => "Invalid user name or password.",
+        401 => "Invalid user name, password or code.",
         403 => "This account has been deactivated.",
         429 => "Too many attempts. Please try again later.",
         _ => "That did not work. Please try again later.",
@@ -164,20 +176,25 @@ fn to(request: &HttpRequest, path: &str) -> HttpResponse {
 }
 
 /// A session of its own for each login: what was known of the cookie before is worth nothing now.
-async fn begin(control: &Inner, request: &HttpRequest, user: &Row) -> Result<String, Problem> {
+async fn begin(
+    control: &Inner,
+    request: &HttpRequest,
+    user: &Row,
+    code: Option<String>,
+) -> Result<String, Problem> {
     let (now_ms, source) = (control.clock.unix_ms(), source(control, request));
     let life = (now_ms, control.config().refresh_ttl_secs);
     let (cookie, id, row) = browser::begin(user, &source, life);
     let name = user.text("username").to_owned();
-    let actor = Actor::User { name: name.clone(), source };
     let make = move |state: &State| {
         let mut draft = Draft::new("session.login", format!("user/{name}")).detail(json!({ "session": id }));
         for old in state.keys_up_to(By::SessionEnd, &index::second(now_ms / 1_000)).take(100) {
             draft = draft.delete("sessions", old);
         }
-        Ok(draft.put("sessions", id, row))
+        draft.put("sessions", id, row)
     };
-    control.changes.submit(actor, make).await.map(|_| cookie)
+    logins::enter(control, user, (code, &source), make).await.map_err(auth::told)?;
+    Ok(cookie)
 }
 
 async fn left(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
