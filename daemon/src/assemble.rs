@@ -323,6 +323,7 @@ fn control_config(
         localhost_bypass: settings.localhost_bypass,
         limits: settings.gateway.clone(),
         page_size_max: settings.page_size_max,
+        egress_allow: settings.egress_allow.clone(),
         audit_floor: 0,
         backups: settings.data_dir.join("backups"),
         settings_file: settings.file.clone(),

@@ -8,6 +8,7 @@ pub(crate) mod chaos;
 pub(crate) mod configuration;
 pub(crate) mod credits;
 pub(crate) mod dashboard;
+pub(crate) mod discovery;
 pub(crate) mod endpoints;
 pub(crate) mod gate;
 pub(crate) mod groups;
@@ -18,6 +19,7 @@ pub(crate) mod logging;
 pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
+pub(crate) mod protos;
 pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod rate_limits;
@@ -58,7 +60,9 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(authorization::routes)
             .configure(sessions::routes)
             .configure(registration::routes)
+            .configure(discovery::routes)
             .configure(apis::routes)
+            .configure(protos::routes)
             .configure(validations::routes)
             .configure(endpoints::routes)
             .configure(users::routes)

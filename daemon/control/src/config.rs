@@ -1,6 +1,7 @@
 //! What the control plane is given at the start.
 
 use crate::observe::MetricsAccess;
+use crate::subjects::egress::EgressAllow;
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
@@ -154,6 +155,8 @@ pub struct ControlConfig {
     pub history: History,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
+    /// Hosts and networks that URLs of operators may name although they are not public.
+    pub egress_allow: EgressAllow,
     /// The container engine; `None` if the settings name none.
     pub engine: Option<Arc<Probe>>,
     /// Time.
@@ -201,6 +204,7 @@ pub(crate) mod tests {
             telemetry: Telemetry::new(1),
             history: History::default(),
             metrics: MetricsAccess::default(),
+            egress_allow: EgressAllow::default(),
             engine: None,
             clock: Clock::manual(1_700_000_000_000),
         }

@@ -6,6 +6,7 @@ mod change;
 mod commands;
 mod compile;
 mod config;
+mod egress;
 mod envelope;
 mod housekeeping;
 mod index;
@@ -20,18 +21,21 @@ mod tending;
 
 pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
 pub use observe::{MetricsAccess, Networks};
+pub use subjects::egress::EgressAllow;
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
 use api::chaos::Chaos;
 use arc_swap::ArcSwap;
 use change::Changes;
+use egress::Egress;
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::shutdown::Phase;
 use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_store::Store;
 use std::sync::Arc;
+use subjects::discovery::documents::Documents;
 use subjects::passwords::Hasher;
 use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
@@ -59,6 +63,9 @@ pub(crate) struct Inner {
     /// Bounds how many look through the files of records at once.
     pub(crate) looks: Semaphore,
     pub(crate) chaos: Chaos,
+    pub(crate) egress: Egress,
+    /// What was fetched of APIs' documents.
+    pub(crate) documents: Documents,
 }
 
 impl Inner {
@@ -119,6 +126,8 @@ impl Control {
             usages,
             looks: Semaphore::new(LOOKS),
             chaos: Chaos::default(),
+            egress: Egress::new(),
+            documents: Documents::default(),
         })))
     }
 

@@ -5,7 +5,7 @@ use super::secrets;
 use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
-use gatehouse_control::{Effective, MetricsAccess};
+use gatehouse_control::{Effective, EgressAllow, MetricsAccess};
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_data::ClientLimits;
 use std::fmt::Display;
@@ -56,6 +56,7 @@ pub(crate) struct Settings {
     pub(crate) access_files: usize,
     pub(crate) redact_fields: Vec<String>,
     pub(crate) metrics: MetricsAccess,
+    pub(crate) egress_allow: EgressAllow,
     pub(crate) admin_username: String,
     pub(crate) admin_email: String,
     pub(crate) admin_password: Option<Secret<String>>,
@@ -264,6 +265,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         access_files: r.number("access_files", 1, 10_000),
         redact_fields: r.redact_fields(),
         metrics: r.metrics(),
+        egress_allow: r.egress_allow(),
         admin_username: r.text("admin_username"),
         admin_email: r.text("admin_email"),
         admin_password: r.optional("admin_password").map(Secret::new),
@@ -356,6 +358,7 @@ mod tests {
             (vec![("GATEHOUSE_REDACT_FIELDS", &*"x".repeat(99))], "redact_fields"),
             (vec![("PROMETHEUS_TOKEN", "tooshort1")], "prometheus_token"),
             (vec![("PROMETHEUS_IP_ALLOWLIST", "10.0.0.0/8, nowhere")], "prometheus_allowlist"),
+            (vec![("GATEHOUSE_EGRESS_ALLOW", "wiki.example, 10.0.0.0/99")], "egress_allow"),
             (vec![("DOCKER_HOST", "docker.sock")], "docker_host"),
             (vec![("ENV", "production")], "tls_in_front"),
             (vec![("ENV", "Prod")], "tls_in_front"),

@@ -26,6 +26,7 @@ pub const TABLES: &[Table] = &[
     table("keys", true),
     table("meta", false),
     table("outbox", false),
+    table("protos", true),
     table("rate_rules", true),
     table("revoked", true),
     table("roles", true),

@@ -4,6 +4,7 @@ use crate::api::vault;
 use crate::change::Draft;
 use crate::index::By;
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::protos;
 use serde_json::Value;
 
 /// What belongs to a user besides keys, sessions and subscriptions.
@@ -18,7 +19,7 @@ pub(crate) fn endpoint(row: &Row, draft: Draft) -> Draft {
     draft.delete("validations", row.text("endpoint_id"))
 }
 
-/// An API, with its endpoints and subscriptions.
+/// An API, with its endpoints, subscriptions and proto file.
 pub(crate) fn api(state: &State, key: &str, mut draft: Draft) -> Draft {
     for id in state.keys_by(By::EndpointApi, key) {
         if let Some(row) = state.get("endpoints", id) {
@@ -32,5 +33,7 @@ pub(crate) fn api(state: &State, key: &str, mut draft: Draft) -> Draft {
         row.insert("apis".to_owned(), Value::Array(left));
         draft = draft.put("subscriptions", user, row);
     }
+    let draft =
+        if state.get(protos::TABLE, key).is_some() { draft.delete(protos::TABLE, key) } else { draft };
     draft.delete("apis", key)
 }
