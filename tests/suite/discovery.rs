@@ -56,7 +56,8 @@ fn an_openapi_document_becomes_endpoints() {
 
     let (status, told) = post(&market, "openapi/import");
     let counts = |told: &Value| {
-        ["endpoints_found", "endpoints_imported", "endpoints_skipped"].map(|name| told[name].as_u64().unwrap())
+        ["endpoints_found", "endpoints_imported", "endpoints_skipped"]
+            .map(|name| told[name].as_u64().unwrap())
     };
     assert_eq!((status, counts(&told)), (200, [4, 2, 2]), "{told}");
     assert!(told["message"].is_string() && told["skipped"].as_array().unwrap().len() == 2, "{told}");
@@ -89,9 +90,13 @@ fn hostile_answers_end_as_errors() {
     let inside = Scripted::start("inside").unwrap();
     let mut bomb = "openapi: 3.0.0\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
-        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", ")));
+        bomb.push_str(&format!(
+            "a{level}: &a{level} [{}]\n",
+            vec![format!("*a{}", level - 1); 10].join(", ")
+        ));
     }
-    let circle = json!({"openapi": "3.0.0", "paths": {"/a": {"$ref": "#/paths/~1b"}, "/b": {"$ref": "#/paths/~1a"}}});
+    let circle =
+        json!({"openapi": "3.0.0", "paths": {"/a": {"$ref": "#/paths/~1b"}, "/b": {"$ref": "#/paths/~1a"}}});
     for (body, expected) in [
         (bomb, (400, "OPENAPI004")),
         ("[".repeat(500_000), (400, "OPENAPI004")),
@@ -180,11 +185,18 @@ fn a_wsdl_becomes_the_endpoint_of_its_address() {
 fn a_document_that_is_sent_is_read() {
     let market = Market::open(&[]);
     let path = "/platform/openapi/parse";
-    for text in [PETS.to_owned(), json!({"openapi": "3.1.0", "info": {"title": "Pets", "version": "1"}, "paths": {
-        "/a": {"get": {}}, "/b": {"get": {}}, "/c": {"get": {}}, "/d": {"get": {}}}}).to_string()]
-    {
+    for text in [
+        PETS.to_owned(),
+        json!({"openapi": "3.1.0", "info": {"title": "Pets", "version": "1"}, "paths": {
+        "/a": {"get": {}}, "/b": {"get": {}}, "/c": {"get": {}}, "/d": {"get": {}}}})
+        .to_string(),
+    ] {
         let (status, told) = send(&market, "POST", path, "", &text);
-        assert_eq!((status, &told["title"], &told["endpoints_count"]), (200, &json!("Pets"), &json!(4)), "{told}");
+        assert_eq!(
+            (status, &told["title"], &told["endpoints_count"]),
+            (200, &json!("Pets"), &json!(4)),
+            "{told}"
+        );
         assert!(told["endpoints"][0]["endpoint_responses"].is_object(), "{told}");
     }
     assert_eq!(code(send(&market, "POST", path, "", "{}")), refused(400, "OPENAPI004"));
@@ -196,18 +208,37 @@ fn a_schema_is_asked_by_introspection() {
     let market = Market::open(&[]);
     let schema = json!({"queryType": {"name": "Query"}, "subscriptionType": {"name": "Feed"},
                         "types": [{"kind": "OBJECT", "name": "Query", "fields": [{"name": "hello"}]}]});
-    market.upstream.always(200, "", json!({"errors": [{"message": "introspection is off"}]}).to_string().as_bytes());
+    market.upstream.always(
+        200,
+        "",
+        json!({"errors": [{"message": "introspection is off"}]}).to_string().as_bytes(),
+    );
     assert_eq!(code(get(&market, "graphql/schema")), refused(502, "GQL002"));
     assert_eq!(code(get(&market, "graphql/types")), refused(404, "GQL003"));
     market.upstream.always(200, "", json!({"data": {"__schema": schema}}).to_string().as_bytes());
     let (status, told) = get(&market, "graphql/schema");
-    assert_eq!((status, &told["schema"]["__schema"], &told["cached"]), (200, &schema, &json!(false)), "{told}");
+    assert_eq!(
+        (status, &told["schema"]["__schema"], &told["cached"]),
+        (200, &schema, &json!(false)),
+        "{told}"
+    );
     assert_eq!(told["operation_types"], json!({"query": "Query", "subscription": "Feed"}));
-    assert_eq!((&told["has_subscriptions"], get(&market, "graphql/schema").1["cached"].clone()), (&json!(true), json!(true)));
+    assert_eq!(
+        (&told["has_subscriptions"], get(&market, "graphql/schema").1["cached"].clone()),
+        (&json!(true), json!(true))
+    );
     let (status, told) = post(&market, "graphql/schema/refresh");
-    assert_eq!((status, &told["types_count"], &told["has_subscriptions"]), (200, &json!(1), &json!(true)), "{told}");
+    assert_eq!(
+        (status, &told["types_count"], &told["has_subscriptions"]),
+        (200, &json!(1), &json!(true)),
+        "{told}"
+    );
     let (status, told) = get(&market, "graphql/types");
-    assert_eq!((status, &told["types"][0]["name"], &told["types_count"]), (200, &json!("Query"), &json!(1)), "{told}");
+    assert_eq!(
+        (status, &told["types"][0]["name"], &told["types_count"]),
+        (200, &json!("Query"), &json!(1)),
+        "{told}"
+    );
     // The scripted upstream tells what it is asked where nothing else is said.
     let plain = Scripted::start("plain").unwrap();
     market.change(json!({"api_servers": [plain.url()], "api_graphql_schema_url": "/gql"}));
@@ -253,12 +284,18 @@ fn who_may_discover() {
     market.manage("PUT", "/platform/user/ana", json!({"role": "importer"}));
     market.upstream.always(200, "", PETS.as_bytes());
     let ana = market.daemon.login("ana@x.org", gatehouse_tests::daemon::PASSWORD).unwrap();
-    let call = |method: &str, path: &str| market.ask(method, &format!("{OF_SHOP}/{path}"), &bearer(&ana), "").status;
+    let call =
+        |method: &str, path: &str| market.ask(method, &format!("{OF_SHOP}/{path}"), &bearer(&ana), "").status;
     assert_eq!((call("POST", "openapi/import"), call("GET", "openapi")), (200, 403));
 }
 
 /// Sends a file as browsers do.
-fn upload(market: &Market, method: &str, token: &str, (field, file, text): (&str, &str, &str)) -> (u16, Value) {
+fn upload(
+    market: &Market,
+    method: &str,
+    token: &str,
+    (field, file, text): (&str, &str, &str),
+) -> (u16, Value) {
     let body = format!(
         "--b0undary\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nx\r\n--b0undary\r\nContent-Disposition: \
          form-data; name=\"{field}\"; filename=\"{file}\"\r\nContent-Type: application/octet-stream\r\n\r\n{text}\r\n\
@@ -297,7 +334,11 @@ fn a_proto_file_is_kept_if_it_compiles() {
         ("other", "hello.proto", HELLO),
         ("file", "hello.proto", &"message M {".repeat(5_000)),
     ] {
-        assert_eq!(code(upload(&market, "POST", admin, (field, name, text))), refused(400, "REQ003"), "{field} {name} {text:.40}");
+        assert_eq!(
+            code(upload(&market, "POST", admin, (field, name, text))),
+            refused(400, "REQ003"),
+            "{field} {name} {text:.40}"
+        );
     }
     let fields = "Content-Type: application/json\r\n";
     assert_eq!(code(send(&market, "POST", path, fields, "{}")), refused(400, "REQ003"));
@@ -340,6 +381,25 @@ fn a_proto_file_survives_a_restart_and_leaves_a_record() {
     let trail = walk(&folder.join("audit"));
     assert!(trail.contains("proto.put") && trail.contains("hello.v1.Greeter"), "{trail}");
     assert!(!trail.contains("rpc Hello"), "a record holds no file");
+}
+
+#[test]
+fn demo_data_is_made_up_once() {
+    let market = Market::open(&[]);
+    let path = "/platform/demo/seed?users=6&apis=3&endpoints=2&groups=2&protos=1&logs=10&seed=5";
+    assert_eq!(market.ask("POST", path, &bearer("none"), "").status, 401);
+    let reply = market.ask("POST", path, &bearer(&market.ana), "");
+    assert_eq!((reply.status, reply.code()), refused(403, "DEMO001"));
+    let (status, told) = send(&market, "POST", path, "", "");
+    assert_eq!(
+        (status, &told["users"], &told["apis"], &told["endpoints"]),
+        (200, &json!(6), &json!(3), &json!(6)),
+        "{told}"
+    );
+    assert_eq!((&told["protos"], &told["logs"]), (&json!(1), &json!(0)), "{told}");
+    assert_eq!(send(&market, "GET", "/platform/user/demo5-user1", "", "").0, 200);
+    assert_eq!(send(&market, "POST", path, "", "").1["users"], 0, "once");
+    assert_eq!(send(&market, "POST", "/platform/demo/seed?users=100000", "", "").0, 422);
 }
 
 /// All text of a folder's files.

@@ -8,6 +8,7 @@ pub(crate) mod chaos;
 pub(crate) mod configuration;
 pub(crate) mod credits;
 pub(crate) mod dashboard;
+pub(crate) mod demo;
 pub(crate) mod discovery;
 pub(crate) mod endpoints;
 pub(crate) mod gate;
@@ -83,6 +84,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(memory::routes)
             .configure(chaos::routes)
             .configure(dashboard::routes)
+            .configure(demo::routes)
             .configure(analytics::routes)
             .configure(health::platform)
             .configure(monitor::routes)

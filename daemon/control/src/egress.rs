@@ -34,8 +34,9 @@ const AT_ONCE: usize = 8;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EgressError {
-    #[error("{0:?}: expected a URL of http or https, without user and password")]
-    Url(String),
+    // Without the URL: what may not be in it may be a password.
+    #[error("expected a URL of http or https, without user and password")]
+    Url,
     #[error("{0:?} is an address that may not be asked; the setting egress_allow lists exceptions")]
     Blocked(String),
     #[error("{0:?} could not be resolved")]
@@ -134,7 +135,7 @@ impl Egress {
     }
 
     async fn follow(&self, allow: &EgressAllow, ask: &Ask<'_>) -> Result<Answer, EgressError> {
-        let mut url: Url = ask.url.parse().map_err(|_| EgressError::Url(ask.url.to_owned()))?;
+        let mut url: Url = ask.url.parse().map_err(|_| EgressError::Url)?;
         for _ in 0..=REDIRECTS {
             match self.hop(allow, ask, &url).await? {
                 Hop::Answer(answer) => return Ok(answer),
@@ -148,7 +149,7 @@ impl Egress {
 
     async fn hop(&self, allow: &EgressAllow, ask: &Ask<'_>, url: &Url) -> Result<Hop, EgressError> {
         let (host, addresses) = judged(allow, ask.named, url).await?;
-        let uri: Uri = url.as_str().parse().map_err(|_| EgressError::Url(url.to_string()))?;
+        let uri: Uri = url.as_str().parse().map_err(|_| EgressError::Url)?;
         let mut connector = HttpsConnector::from((Dial(addresses), Arc::clone(&self.tls)));
         let io = connector.call(uri).await.map_err(|error| EgressError::Connect(host, chain(&*error)))?;
         exchange(io, request(ask, url)?, ask, url).await
@@ -161,7 +162,7 @@ async fn judged(
     named: &[String],
     url: &Url,
 ) -> Result<(String, Arc<[SocketAddr]>), EgressError> {
-    let bad = || EgressError::Url(url.to_string());
+    let bad = || EgressError::Url;
     let web = matches!(url.scheme(), "http" | "https");
     if !web || !url.username().is_empty() || url.password().is_some() {
         return Err(bad());
@@ -199,7 +200,7 @@ fn request(ask: &Ask<'_>, url: &Url) -> Result<Request<Full<Bytes>>, EgressError
         request = request.header(header::CONTENT_TYPE, names::ContentType::json().0.as_ref());
     }
     let body = Full::new(ask.post.clone().unwrap_or_default());
-    request.body(body).map_err(|_| EgressError::Url(url.to_string()))
+    request.body(body).map_err(|_| EgressError::Url)
 }
 
 /// One request and its answer over a fresh connection.

@@ -13,7 +13,7 @@ use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::discovery::importing::{self, Wanted, gone};
 use actix_web::HttpRequest;
-use actix_web::web::{self, Bytes, ServiceConfig};
+use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::{Code, Problem};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -107,7 +107,7 @@ async fn found<T: Send + 'static>(
         let kept = urls.iter().find_map(|url| Some((url, control.documents.get(&key(url), now_ms)?)));
         if let Some((url, text)) = kept {
             let found = Found { text: text.clone(), url: url.clone(), cached: true };
-            return Ok((parsed(text, read).await?, found));
+            return Ok((control.documents.read(text, read).await.map_err(Failure::Read)?, found));
         }
     }
     let named: Vec<_> = api.list("api_servers").iter().filter_map(|server| egress::place(server)).collect();
@@ -118,12 +118,13 @@ async fn found<T: Send + 'static>(
         let ask = Ask { url: &url, accept: kind.accept, post, most: ANSWER_BYTES, named: &named };
         match control.egress.ask(&allow.egress_allow, ask).await {
             Ok(answer) => {
-                let document = parsed(answer.body.clone(), read).await?;
+                let document =
+                    control.documents.read(answer.body.clone(), read).await.map_err(Failure::Read)?;
                 control.documents.put(key(&url), answer.body.clone(), now_ms);
                 return Ok((document, Found { text: answer.body, url, cached: false }));
             }
             Err(error) => {
-                tracing::info!(target: "egress", url, %error, "a document of an API was not had");
+                tracing::info!(target: "egress", kind = kind.name, api = api.text("api_path"), %error, "no document");
                 last = Some(error);
             }
         }
@@ -151,22 +152,15 @@ impl Failure {
     }
 }
 
-/// Reads a document where it keeps no connection waiting.
-async fn parsed<T: Send + 'static>(text: Bytes, read: fn(&[u8]) -> Result<T, String>) -> Result<T, Failure> {
-    let done = web::block(move || read(&text)).await;
-    done.unwrap_or_else(|error| Err(error.to_string())).map_err(Failure::Read)
-}
-
 /// Reads the body of a request as a document.
 async fn given<T: Send + 'static>(
+    control: &Inner,
     body: &Bytes,
     code: &str,
     read: fn(&[u8]) -> Result<T, String>,
 ) -> Result<T, Problem> {
-    parsed(body.clone(), read).await.map_err(|failure| match failure {
-        Failure::Read(why) => Problem::compat(400, code, format!("body: {why}")).at("body"),
-        other => other.problem((500, code), code),
-    })
+    let done = control.documents.read(body.clone(), read).await;
+    done.map_err(|why| Problem::compat(400, code, format!("body: {why}")).at("body"))
 }
 
 /// Makes the endpoints that a document asks for; what the answer begins with is `told`.

@@ -69,6 +69,6 @@ async fn import_all(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Ou
 
 async fn parse(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     permitted(control, request, READS)?;
-    let (_, spec) = given(body, "OPENAPI004", whole).await?;
+    let (_, spec) = given(control, body, "OPENAPI004", whole).await?;
     Ok(Reply::Data(200, shown(&spec)))
 }

@@ -64,6 +64,6 @@ async fn import_all(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Ou
 
 async fn parse(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     permitted(control, request, READS)?;
-    let wsdl = given(body, "WSDL004", read).await?;
+    let wsdl = given(control, body, "WSDL004", read).await?;
     Ok(Reply::Data(200, shown(&wsdl)))
 }

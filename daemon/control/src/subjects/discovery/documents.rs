@@ -1,8 +1,10 @@
 //! Documents of APIs that were fetched, kept for an hour, within a bound of memory.
 
+use actix_web::web;
 use bytes::Bytes;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use tokio::sync::Semaphore;
 
 /// How long one counts, milliseconds (spec/doorman.md 4.15).
 const FRESH_MS: i64 = 3_600_000;
@@ -10,6 +12,8 @@ const FRESH_MS: i64 = 3_600_000;
 const ALL_BYTES: u64 = 64 * 1_024 * 1_024;
 /// How many are expected.
 const USUAL: usize = 256;
+/// Documents that are read at once; the next one waits.
+const READERS: usize = 2;
 /// What one costs beside its text.
 const ENTRY_BYTES: usize = 256;
 
@@ -28,8 +32,11 @@ impl Weighter<String, Kept> for Weight {
     }
 }
 
-/// The cache.
-pub(crate) struct Documents(Option<Cache<String, Kept, Weight>>);
+/// The cache, and the bound of what is read of it at once.
+pub(crate) struct Documents {
+    kept: Option<Cache<String, Kept, Weight>>,
+    reading: Semaphore,
+}
 
 impl Default for Documents {
     fn default() -> Self {
@@ -45,18 +52,32 @@ impl Documents {
         let cache = |options| {
             Cache::with_options(options, Weight, DefaultHashBuilder::default(), DefaultLifecycle::default())
         };
-        Self(options.ok().map(cache))
+        Self { kept: options.ok().map(cache), reading: Semaphore::new(READERS) }
     }
 
     /// What was kept under a key and still counts.
     pub(crate) fn get(&self, key: &str, now_ms: i64) -> Option<Bytes> {
-        let kept = self.0.as_ref()?.get(key)?;
+        let kept = self.kept.as_ref()?.get(key)?;
         (0..FRESH_MS).contains(&(now_ms - kept.at_ms)).then_some(kept.text)
+    }
+
+    /// Reads a text where it keeps no connection waiting; a large one takes many times its size while it is read.
+    ///
+    /// # Errors
+    /// What the reader says.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        text: Bytes,
+        read: fn(&[u8]) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let _turn = self.reading.acquire().await.map_err(|error| error.to_string())?;
+        let done = web::block(move || read(&text)).await;
+        done.unwrap_or_else(|error| Err(error.to_string()))
     }
 
     /// Keeps a text in place of what was there.
     pub(crate) fn put(&self, key: String, text: Bytes, now_ms: i64) {
-        if let Some(cache) = &self.0 {
+        if let Some(cache) = &self.kept {
             cache.insert(key, Kept { at_ms: now_ms, text });
         }
     }
