@@ -29,6 +29,7 @@ mod policies;
 mod policies_credits;
 mod policies_shape;
 mod policies_who;
+mod protos;
 mod raw;
 mod records;
 mod registry;
