@@ -9,8 +9,10 @@ pub(crate) const OPERATIONS: usize = 2_000;
 const HOPS: usize = 16;
 /// Collections within collections of a YAML document.
 const DEPTH: usize = 64;
-/// Parts of a YAML document, those of repeated anchors too.
+/// Parts of a YAML document.
 const NODES: usize = 500_000;
+/// Parts that aliases stand for; documents of this kind have few.
+const REPEATED: usize = 20_000;
 
 /// Members of a path item that are operations, and the methods they stand for.
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
@@ -58,7 +60,7 @@ fn yaml(text: &str) -> Result<Value, String> {
         budget: serde_saphyr::budget! { max_depth: DEPTH, max_nodes: NODES, max_documents: 1 },
         with_snippet: false,
     };
-    options.alias_limits.max_total_replayed_events = NODES;
+    options.alias_limits.max_total_replayed_events = REPEATED;
     options.alias_limits.max_replay_stack_depth = DEPTH;
     serde_saphyr::from_str_with_options(text, options).map_err(|error| format!("expected YAML: {error}"))
 }
@@ -131,7 +133,7 @@ fn operation(document: &Value, (path, item): (&str, &Value), (method, one): (&st
     for new in items(item.get("parameters")).iter().chain(items(one.get("parameters"))) {
         let new = resolved(document, new);
         let same = |old: &&Value| ["name", "in"].iter().all(|part| old.get(part) == new.get(part));
-        match parameters.iter().position(|old| same(old)) {
+        match parameters.iter().position(same) {
             Some(at) => parameters.splice(at..=at, [new]).for_each(drop),
             None => parameters.push(new),
         }

@@ -118,7 +118,8 @@ fn anchors_that_grow_are_refused() {
         text.push_str(&format!("a{level}: &a{level} [{again}]\n"));
     }
     text.push_str("paths: {}\n");
-    assert!(document(text.as_bytes()).unwrap_err().contains("expected YAML"));
+    let told = document(text.as_bytes()).unwrap_err();
+    assert!(told.contains("expected YAML") && told.contains("20000"), "{told}");
     for deep in [
         "[".repeat(100_000),
         format!("a: {}", "[".repeat(100_000)),
