@@ -2,6 +2,10 @@
 
 /// Largest body of a management request; spec/doorman.md 5.2 `MAX_BODY_SIZE_BYTES`.
 pub const MANAGE_BODY_BYTES: usize = 1_048_576;
+/// Largest proto file; spec/doorman.md 6 `MAX_PROTO_SIZE_BYTES`.
+pub const PROTO_BYTES: usize = 1_048_576;
+/// Largest body that one is uploaded in; spec/doorman.md 6 `MAX_MULTIPART_SIZE_BYTES`.
+pub const PROTO_UPLOAD_BYTES: usize = 5_242_880;
 /// Largest body of an ops request: plans and runs are small.
 pub const OPS_BODY_BYTES: usize = 262_144;
 /// Largest body of files that declare configuration, bytes.

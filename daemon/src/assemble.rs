@@ -301,6 +301,7 @@ fn control_config(
         versioned: settings.versioned.clone(),
         page_size_max: settings.page_size_max,
         audit_floor: ports.audit_floor,
+        egress_allow: settings.egress_allow.clone(),
         backups: settings.data_dir.join("backups"),
         settings_file: settings.file.clone(),
         effective: settings.effective.clone(),

@@ -9,6 +9,8 @@ pub(crate) mod configuration;
 pub(crate) mod cookies;
 pub(crate) mod credits;
 pub(crate) mod dashboard;
+pub(crate) mod demo;
+pub(crate) mod discovery;
 pub(crate) mod endpoints;
 pub(crate) mod gate;
 pub(crate) mod groups;
@@ -20,6 +22,7 @@ pub(crate) mod metrics;
 pub(crate) mod monitor;
 pub(crate) mod oidc;
 pub(crate) mod one_time;
+pub(crate) mod protos;
 pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod rate_limits;
@@ -76,7 +79,9 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(sessions::routes)
             .configure(registration::routes)
             .configure(why::routes)
+            .configure(discovery::routes)
             .configure(apis::routes)
+            .configure(protos::routes)
             .configure(validations::routes)
             .configure(endpoints::routes)
             .configure(users::routes)
@@ -98,6 +103,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(memory::routes)
             .configure(chaos::routes)
             .configure(dashboard::routes)
+            .configure(demo::routes)
             .configure(analytics::routes)
             .configure(health::platform)
             .configure(monitor::routes)

@@ -6,6 +6,7 @@ pub use crate::change::history::HistoryLimits;
 pub use identity::{Identity, Oidc};
 
 use crate::observe::{MetricsAccess, Networks};
+use crate::subjects::egress::EgressAllow;
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
@@ -196,6 +197,8 @@ pub struct ControlConfig {
     pub history: History,
     /// Who may read `/metrics`.
     pub metrics: MetricsAccess,
+    /// Hosts and networks that URLs of operators may name although they are not public.
+    pub egress_allow: EgressAllow,
     /// The container engine; `None` if the settings name none.
     pub engine: Option<Arc<Probe>>,
     /// Time.
@@ -248,6 +251,7 @@ pub(crate) mod tests {
             telemetry: Telemetry::new(1),
             history: History::default(),
             metrics: MetricsAccess::default(),
+            egress_allow: EgressAllow::default(),
             engine: None,
             clock: Clock::manual(1_700_000_000_000),
         }

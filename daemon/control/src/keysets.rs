@@ -2,15 +2,11 @@
 //! before they are believed, and kept until a better answer comes.
 
 use crate::Inner;
+use crate::egress::{self, Ask, Egress};
 use crate::index::By;
-use bytes::Bytes;
+use crate::subjects::egress::EgressAllow;
 use futures_util::StreamExt as _;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::{Request, StatusCode, Uri, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::header;
 use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,8 +21,6 @@ const FRESH_MS: i64 = 300_000;
 const SHORTEST_MS: i64 = 2_000;
 /// Before an issuer that did not answer is asked again, milliseconds.
 const AGAIN_MS: i64 = 15_000;
-/// Longest time for an answer.
-const ANSWER: Duration = Duration::from_secs(10);
 /// Largest answer.
 const ANSWER_BYTES: usize = 262_144;
 /// Keys of one issuer.
@@ -34,33 +28,14 @@ const KEYS: usize = 64;
 /// Issuers asked at the same time.
 const AT_ONCE: usize = 4;
 
-type Https = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
-
-/// Asks issuers; certificates are checked against the system's roots.
-struct Fetcher(Https);
-
-impl Fetcher {
-    fn new() -> Result<Self, std::io::Error> {
-        let connector =
-            HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
-        // One question each few minutes: no connection is worth keeping.
-        Ok(Self(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector)))
-    }
-
-    /// The text of a JWKS, and how long it counts, milliseconds.
-    async fn fetch(&self, url: &str) -> Result<(Arc<str>, i64), String> {
-        let uri: Uri = url.parse().map_err(|_| "it is no URL".to_owned())?;
-        let request = Request::get(uri).header(header::ACCEPT, "application/json").body(Empty::new());
-        let request = request.map_err(|error| error.to_string())?;
-        let answer = self.0.request(request).await.map_err(|error| chain(&error))?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("it answered {}", answer.status()));
-        }
-        let life_ms = life_ms(answer.headers().get_all(header::CACHE_CONTROL).iter());
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| chain(&*error))?.to_bytes();
-        Ok((checked(&body)?, life_ms))
-    }
+/// The text of a JWKS, and how long it counts, milliseconds.
+async fn fetch(egress: &Egress, allow: &EgressAllow, url: &str) -> Result<(Arc<str>, i64), String> {
+    // An administrator named it as they name upstreams: an issuer may be in a private network.
+    let named: Vec<_> = egress::place(url).into_iter().collect();
+    let ask = Ask { url, accept: "application/json", post: None, most: ANSWER_BYTES, named: &named };
+    let answer = egress.ask(allow, ask).await.map_err(|error| error.to_string())?;
+    let life_ms = life_ms(answer.headers.get_all(header::CACHE_CONTROL).iter());
+    Ok((checked(&answer.body)?, life_ms))
 }
 
 /// The life of an answer by its `max-age` (RFC 9111 5.2.2), milliseconds.
@@ -72,12 +47,6 @@ fn life_ms<'v>(values: impl Iterator<Item = &'v header::HeaderValue>) -> i64 {
         name.eq_ignore_ascii_case("max-age").then_some(i64::from(secs) * 1_000)
     });
     ages.min().unwrap_or(FRESH_MS).clamp(SHORTEST_MS, FRESH_MS)
-}
-
-/// An error with what is behind it: the outermost one mostly says nothing.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// What is a JWKS with at least one key of a known kind; others are passed over (RFC 7517 5).
@@ -100,13 +69,6 @@ fn checked(body: &[u8]) -> Result<Arc<str>, String> {
 
 /// Keeps the keys of every issuer that an API names fresh; for a task of its own.
 pub(crate) async fn tend(control: &Inner) {
-    let fetcher = match Fetcher::new() {
-        Ok(fetcher) => fetcher,
-        Err(error) => {
-            tracing::error!(target: "jwks", %error, "the system's roots cannot be read; no issuer's keys are fetched");
-            return;
-        }
-    };
     let mut due: BTreeMap<String, i64> = BTreeMap::new();
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -118,7 +80,7 @@ pub(crate) async fn tend(control: &Inner) {
         due.retain(|url, _| known.contains(url));
         let wanted = known.into_iter().filter(|url| due.get(url).is_none_or(|at| *at <= now_ms));
         let fetched = futures_util::stream::iter(wanted)
-            .map(async |url| (renew(control, &fetcher, &url).await, url))
+            .map(async |url| (renew(control, &url).await, url))
             .buffer_unordered(AT_ONCE)
             .collect::<Vec<_>>()
             .await;
@@ -129,9 +91,8 @@ pub(crate) async fn tend(control: &Inner) {
 }
 
 /// Fetches one set and hands it on if it is another one; milliseconds until the next time.
-async fn renew(control: &Inner, fetcher: &Fetcher, url: &str) -> i64 {
-    let answer = tokio::time::timeout(ANSWER, fetcher.fetch(url)).await;
-    let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+async fn renew(control: &Inner, url: &str) -> i64 {
+    let answer = fetch(&control.egress, &control.config().egress_allow, url).await;
     let (text, life_ms) = match answer {
         Ok(found) => found,
         Err(error) => {
@@ -169,7 +130,6 @@ mod tests {
         let answers = [
             ("200 OK", SET.to_owned(), true),
             ("404 Not Found", SET.to_owned(), false),
-            ("302 Found", String::new(), false),
             ("200 OK", "{}".to_owned(), false),
             ("200 OK", r#"{"keys":[]}"#.to_owned(), false),
             ("200 OK", r#"{"keys":[{"kid":"a"}]}"#.to_owned(), false),
@@ -177,7 +137,7 @@ mod tests {
             ("200 OK", format!(r#"{{"keys":[{}]}}"#, vec![r#"{"kty":"oct","k":"a"}"#; 65].join(",")), false),
             ("200 OK", "x".repeat(ANSWER_BYTES + 1), false),
         ];
-        let fetcher = Fetcher::new().unwrap();
+        let (egress, allow) = (Egress::new(), EgressAllow::default());
         for (status, body, good) in answers {
             let serve = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
@@ -188,27 +148,9 @@ mod tests {
                 drop(stream.write_all(answer.as_bytes()).await);
             };
             let url = format!("http://{address}/jwks");
-            let (found, ()) = tokio::join!(fetcher.fetch(&url), serve);
+            let (found, ()) = tokio::join!(fetch(&egress, &allow, &url), serve);
             assert_eq!(found.is_ok(), good, "{status} {found:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_certificate_that_nobody_vouches_for_is_refused() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://{}/jwks", listener.local_addr().unwrap());
-        let fetcher = Fetcher::new().unwrap();
-        let serve = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut hello = [0; 64];
-            stream.read_exact(&mut hello).await.unwrap();
-            hello
-        };
-        let fetch = tokio::time::timeout(Duration::from_secs(5), fetcher.fetch(&url));
-        let (found, hello) = tokio::join!(fetch, serve);
-        // A TLS handshake record, not a request in clear.
-        assert_eq!(hello[0], 22);
-        assert!(found.unwrap().is_err());
     }
 
     #[test]

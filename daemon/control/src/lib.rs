@@ -7,6 +7,7 @@ mod commands;
 mod compile;
 mod config;
 mod declared;
+mod egress;
 mod envelope;
 mod housekeeping;
 mod index;
@@ -25,6 +26,7 @@ pub use config::{
     PlatformCors, Versioned,
 };
 pub use observe::{MetricsAccess, Networks};
+pub use subjects::egress::EgressAllow;
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
@@ -32,6 +34,7 @@ use api::chaos::Chaos;
 use api::v1::Remembered;
 use arc_swap::ArcSwap;
 use change::Changes;
+use egress::Egress;
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::shutdown::Phase;
@@ -39,6 +42,7 @@ use gatehouse_corridor::snapshot::Publisher;
 use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_store::Store;
 use std::sync::Arc;
+use subjects::discovery::documents::Documents;
 use subjects::logins::Accounts;
 use subjects::oidc::provider::Provider;
 use subjects::passwords::Hasher;
@@ -83,6 +87,9 @@ pub(crate) struct Inner {
     /// What is known of the folder that declares the configuration.
     pub(crate) folder: declared::folder::Known,
     pub(crate) versioned: Remembered,
+    pub(crate) egress: Egress,
+    /// What was fetched of APIs' documents.
+    pub(crate) documents: Documents,
 }
 
 impl Inner {
@@ -152,6 +159,8 @@ impl Control {
             refusals: Refusals::default(),
             folder: Default::default(),
             versioned: Remembered::default(),
+            egress: Egress::new(),
+            documents: Documents::default(),
         })))
     }
 

@@ -6,7 +6,7 @@ use super::secrets;
 use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
-use gatehouse_control::{Effective, MetricsAccess, Versioned};
+use gatehouse_control::{Effective, EgressAllow, MetricsAccess, Versioned};
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_data::ClientLimits;
 use std::fmt::Display;
@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) redact_fields: Vec<String>,
     pub(crate) audit_journald: bool,
     pub(crate) metrics: MetricsAccess,
+    pub(crate) egress_allow: EgressAllow,
     pub(crate) admin_username: String,
     pub(crate) admin_email: String,
     pub(crate) admin_password: Option<Secret<String>>,
@@ -231,6 +232,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         redact_fields: r.redact_fields(),
         audit_journald: r.flag("audit_journald"),
         metrics: r.metrics(),
+        egress_allow: r.egress_allow(),
         admin_username: r.text("admin_username"),
         admin_email: r.text("admin_email"),
         admin_password: r.optional("admin_password").map(Secret::new),
@@ -337,6 +339,7 @@ mod tests {
             (vec![("GATEHOUSE_REDACT_FIELDS", &*"x".repeat(99))], "redact_fields"),
             (vec![("PROMETHEUS_TOKEN", "tooshort1")], "prometheus_token"),
             (vec![("PROMETHEUS_IP_ALLOWLIST", "10.0.0.0/8, nowhere")], "prometheus_allowlist"),
+            (vec![("GATEHOUSE_EGRESS_ALLOW", "wiki.example, 10.0.0.0/99")], "egress_allow"),
             (vec![("DOCKER_HOST", "docker.sock")], "docker_host"),
             (vec![("PUBLIC_BASE_URL", "gate.example.org")], "public_base_url"),
             (

@@ -1,9 +1,9 @@
-//! Settings of what is recorded and shown: names to redact, access to `/metrics`.
+//! Settings of what is recorded and shown: names to redact, access to `/metrics`; and what may be looked at.
 
 use super::checked::Reader;
 use gatehouse_common::redact::Redactor;
 use gatehouse_common::secret::Secret;
-use gatehouse_control::{MetricsAccess, Networks};
+use gatehouse_control::{EgressAllow, MetricsAccess, Networks};
 
 /// Shortest token of `/metrics`, characters.
 const TOKEN_CHARS: usize = 16;
@@ -15,6 +15,13 @@ impl Reader<'_> {
             self.problem("redact_fields", why);
         }
         names
+    }
+
+    pub(super) fn egress_allow(&mut self) -> EgressAllow {
+        self.text("egress_allow").parse().unwrap_or_else(|why| {
+            self.problem("egress_allow", why);
+            EgressAllow::default()
+        })
     }
 
     pub(super) fn metrics(&mut self) -> MetricsAccess {

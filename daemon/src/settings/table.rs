@@ -205,6 +205,7 @@ settings! {
     client_least_bytes "4096" start => "Least bytes of a body or an answer in each such period.";
     drain_secs "30" start => "Longest time requests in flight may take at shutdown, seconds.";
     handover_drain_secs "0" start => "Longest time requests in flight may take in the old process once a new one serves, after a restart under systemd, seconds; 0 takes `drain_secs`. Nobody waits for them.";
+    egress_allow "" => "Addresses, networks and host names, with commas between, that documents of APIs may be fetched from though they are not public. Metadata services of clouds only by address.";
     docker_host "unix:///var/run/docker.sock" [same("DOCKER_HOST")]
         => "Address of the container engine: unix:///PATH or tcp://HOST:PORT; `none` uses none.";
     introspect_secret "" [same("INTROSPECT_SECRET")] secret

@@ -30,6 +30,7 @@ pub const TABLES: &[Table] = &[
     table("oidc_logins", true),
     table("one_time_tokens", true),
     table("outbox", false),
+    table("protos", true),
     table("rate_rules", true),
     table("revision_rows", false),
     table("revisions", false),

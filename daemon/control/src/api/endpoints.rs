@@ -121,7 +121,7 @@ pub(crate) fn taken(state: &State, key: &str, row: &Row) -> bool {
 }
 
 /// Two endpoints that differ only in the names of their parameters match the same paths.
-fn shape(key: &str) -> String {
+pub(crate) fn shape(key: &str) -> String {
     let plain = |segment: &str| if segment.starts_with('{') { "{}".to_owned() } else { segment.to_owned() };
     key.split('/').map(plain).collect::<Vec<_>>().join("/")
 }

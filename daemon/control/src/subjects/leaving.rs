@@ -5,6 +5,7 @@ use crate::change::Draft;
 use crate::index::By;
 use crate::leases::ACCOUNTS;
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::protos;
 use crate::subjects::sessions::revoked_row;
 use serde_json::Value;
 
@@ -37,7 +38,7 @@ pub(crate) fn endpoint(row: &Row, draft: Draft) -> Draft {
     draft.delete("validations", row.text("endpoint_id"))
 }
 
-/// An API, with its endpoints and subscriptions.
+/// An API, with its endpoints, subscriptions and proto file.
 pub(crate) fn api(state: &State, key: &str, mut draft: Draft) -> Draft {
     for id in state.keys_by(By::EndpointApi, key) {
         if let Some(row) = state.get("endpoints", id) {
@@ -51,5 +52,7 @@ pub(crate) fn api(state: &State, key: &str, mut draft: Draft) -> Draft {
         row.insert("apis".to_owned(), Value::Array(left));
         draft = draft.put("subscriptions", user, row);
     }
+    let draft =
+        if state.get(protos::TABLE, key).is_some() { draft.delete(protos::TABLE, key) } else { draft };
     draft.delete("apis", key)
 }

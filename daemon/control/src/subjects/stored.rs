@@ -42,6 +42,10 @@ pub(crate) fn check(table: &str, key: &str, row: &Row) -> Result<(), Problem> {
         "vault" => {
             (schema::stored(vault::FIELDS, row), vault::key(row.text("username"), row.text("key_name")))
         }
+        "protos" => {
+            let own = format!("{}/{}", row.text("api_name"), row.text("api_version"));
+            (texts(row, &["api_name", "api_version", "content"]), own)
+        }
         "keys" => (texts(row, &["username", "prefix", secret_of(row)]), key.to_owned()),
         "tokens" => (texts(row, &["username", "name", "hash"]), key.to_owned()),
         "subscriptions" => (list(row, "apis"), key.to_owned()),
