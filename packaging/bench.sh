@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 missing=()
 for tool in nginx haproxy wrk strace; do [ -x "/usr/sbin/$tool" ] || [ -x "/usr/bin/$tool" ] || missing+=("$tool"); done
+[ -x /usr/bin/h2load ] || missing+=(nghttp2-client)
+[ -x /usr/bin/callgrind_control ] || missing+=(valgrind)
 [ -x /usr/bin/taskset ] || missing+=(util-linux)
 if [ "${#missing[@]}" -gt 0 ]; then
   if [ "$(id -u)" = 0 ]; then

@@ -23,9 +23,17 @@
 //! | `GET /v1/audit?q=&limit=` | read | [`audit::AuditQuery`] | [`audit::AuditPage`] |
 //! | `GET /v1/audit/verify` | read | | [`audit::AuditVerdict`] |
 //! | `GET /v1/audit/export?q=` | read | [`audit::AuditQuery`] | stream of [`audit::Exported`], oldest first, not in an envelope |
+//! | `GET /v1/config/export?format=` | read | [`config::ConfigQuery`] | [`config::ConfigText`] |
+//! | `GET /v1/config/schema` | read | | [`config::ConfigText`] |
+//! | `GET /v1/config/revisions?limit=` | read | [`config::ConfigQuery`] | list of [`config::ConfigRevision`] |
+//! | `GET /v1/config/folder` | read | | [`config::ConfigFolder`] |
+//! | `POST /v1/config/plan` | write | [`config::ConfigFiles`] | [`config::ConfigPlan`] |
+//! | `POST /v1/config/apply` | write | likewise | likewise |
+//! | `POST /v1/config/rollback` | write | [`config::ConfigUndo`] | [`config::ConfigPlan`] |
 //! | `GET /v1/attached` | read | | list of [`hello::Attached`] |
 
 pub mod audit;
+pub mod config;
 pub mod entities;
 pub mod hello;
 pub mod logs;

@@ -6,6 +6,7 @@ pub(crate) mod checked;
 pub(crate) mod fuzz;
 pub(crate) mod gateway;
 mod guards;
+mod keeping;
 mod observing;
 pub(crate) mod secrets;
 pub(crate) mod signing;
@@ -41,6 +42,11 @@ impl Inputs {
             .collect();
         Self { flags, environment, file }
     }
+}
+
+/// A variable of the environment, for secrets that a declared configuration names.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name)?.into_string().ok()
 }
 
 /// One merged value.

@@ -4,6 +4,8 @@
 mod calls;
 mod crowd;
 mod fresh;
+mod half;
+mod instructions;
 mod load;
 mod process;
 mod proxies;
@@ -90,9 +92,19 @@ pub fn run(
         .iter()
         .map(|line| Ok((line.name, calls::measure(line, &script, folder, BAR)?)))
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let direct = (0..plan.rounds)
+        .map(|_| Ok(load::drive((&upstream.url(BAR.0), "none"), &script, 1, plan.seconds)?.p50_us))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let added = report::added(&rows, BAR.0, median(direct));
+    let carried = report::carried(&rows, BAR);
+    let half = half::measure(&lines, &carried, folder, say).context("at half load")?;
     let ours = lines.iter().find(|line| line.name == "gatehouse").context("no gatehouse")?;
     let crowd = crowd::measure(ours, &script, say).context("the crowd")?;
-    report::conclude(say, results, &rows, (&fresh, &crowd), &calls)
+    drop(lines);
+    let counts =
+        instructions::measure(gatehoused, folder, &upstream, &script, say).context("instructions")?;
+    let sections = [("fresh", fresh), ("half_load", half), ("crowd", crowd), ("instructions", counts)];
+    report::conclude(say, results, (&rows, added), &sections, &calls)
 }
 
 /// The one line of a proxy that others are compared with comes first.

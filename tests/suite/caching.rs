@@ -128,6 +128,20 @@ fn is(state: &str, body: &str) -> (String, String) {
 }
 
 #[test]
+fn what_a_client_got_by_a_credential_in_another_field_is_for_nobody_else() {
+    let (_folder, daemon, _seen) = keeping(&[]);
+    change(&daemon, json!({"api_authorization_field_swap": "x-secret"}));
+    assert_eq!(said(&daemon, "aged", "X-Secret: Basic a\r\n"), is("miss", "aged 1"));
+    assert_eq!(said(&daemon, "aged", "X-Secret: Basic b\r\n"), is("miss", "aged 2"));
+    assert_eq!(said(&daemon, "shared", "X-Secret: Basic a\r\n"), is("miss", "shared 1"));
+    assert_eq!(
+        said(&daemon, "shared", ""),
+        is("hit", "shared 1"),
+        "the upstream says that anybody may have it"
+    );
+}
+
+#[test]
 fn a_kept_answer_is_given_without_the_upstream_until_somebody_changes_it() {
     let (_folder, daemon, seen) = keeping(&[]);
     let first = call(&daemon, "GET", "aged", "");

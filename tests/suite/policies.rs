@@ -213,6 +213,14 @@ fn a_body_must_be_what_its_endpoint_asks_for() {
     assert!(refused.body.contains("items[0].price"), "{refused:?}");
     let fine = r#"{"items":[{"price":1}]}"#;
     assert_eq!(told(&post(fine))["body"], fine, "byte for byte");
+    // Another spelling of the same path does not lead to an endpoint that asks for less.
+    let any = json!({"api_name": "shop", "api_version": "v1", "endpoint_method": "POST", "endpoint_uri": "/{any}",
+                     "endpoint_description": "test"});
+    market.manage("POST", "/platform/endpoint", any);
+    let spelt = |path: &str| market.as_ana("POST", path, "Content-Type: application/json\r\n", "{}").status;
+    assert_eq!((spelt("/api/rest/shop/v1/else"), spelt("/api/rest/shop/v1/%65c%68o")), (200, 400));
+    let two = "Content-Type: application/json\r\nContent-Type: text/plain\r\n";
+    assert_eq!(verdict(&market.as_ana("POST", ECHO, two, fine)), (400, "GTW011".to_owned()));
     let schema = json!({"type": "object", "properties": {"name": {"type": "string", "minLength": 3}}, "required": ["name"]});
     market.manage("PUT", &validation, json!({ "json_schema": schema }));
     assert_eq!(post(r#"{"name":"bob"}"#).status, 200);

@@ -158,20 +158,21 @@ fn a_balancer_names_the_client_by_proxy_protocol() {
 }
 
 /// A key of an issuer: its name, and what signs.
-struct Key(&'static str, KeyPair);
+pub(crate) struct Key(&'static str, KeyPair);
 
 impl Key {
-    fn new(name: &'static str) -> Self {
+    pub(crate) fn new(name: &'static str) -> Self {
         Self(name, KeyPair::generate_for(&PKCS_ED25519).unwrap())
     }
 
-    fn set(&self) -> String {
+    /// What it is published as.
+    pub(crate) fn set(&self) -> String {
         let public = URL_SAFE_NO_PAD.encode(self.1.public_key_raw());
         json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": self.0, "use": "sig", "x": public}]})
             .to_string()
     }
 
-    fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&json!({"alg": "EdDSA", "kid": self.0})), part(claims));
         let signature = URL_SAFE_NO_PAD.encode(self.1.sign(signed.as_bytes()).unwrap());

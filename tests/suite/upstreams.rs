@@ -5,8 +5,9 @@ use gatehouse_tests::daemon::{Answer, Daemon, PASSWORD};
 use gatehouse_tests::dns::NameServer;
 use gatehouse_tests::wait::eventually;
 use serde_json::{Value, json};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// A daemon with one worker, and its administrator's token.
 fn daemon(settings: &[(&str, &str)]) -> (tempfile::TempDir, Daemon, String) {
@@ -79,6 +80,49 @@ fn tls_upstreams_are_checked_by_name_time_and_roots() {
     let (status, answer) = api(&daemon, &admin, "broken", &[], &broken).unwrap_err();
     assert_eq!(status, 400, "{answer}");
     assert!(answer.to_string().contains("api_upstream_roots"), "{answer}");
+}
+
+/// An address in front of another that carries nothing before so long; `None`: never.
+fn slow(to: SocketAddr, wait: Option<Duration>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming().flatten() {
+            let Some(wait) = wait else {
+                held.push(stream);
+                continue;
+            };
+            std::thread::spawn(move || {
+                std::thread::park_timeout(wait);
+                let other = TcpStream::connect(to).unwrap();
+                let (mut up, mut down) = (stream.try_clone().unwrap(), other.try_clone().unwrap());
+                // Either way ends when its reader or writer is gone.
+                std::thread::spawn(move || std::io::copy(&mut up, &mut &other).ok());
+                std::io::copy(&mut down, &mut &stream).ok();
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn connecting_has_its_own_time_within_the_whole() {
+    let (_folder, daemon, admin) = daemon(&[("HTTP_READ_TIMEOUT", "0.3"), ("HTTP_CONNECT_TIMEOUT", "20")]);
+    let own = Authority::new().unwrap();
+    let backend =
+        Backend::start("127.0.0.1:0", "tls", Some(own.server("localhost", false).unwrap())).unwrap();
+    for (name, wait, total, wanted) in [
+        ("late", Some(Duration::from_millis(600)), json!(null), said(200, "tls")),
+        ("never", None, json!(0.5), said(504, "GTW010")),
+    ] {
+        let server = format!("https://localhost:{}", slow(backend.address, wait).port());
+        let more = json!({"api_upstream_roots": own.pem, "api_total_timeout": total});
+        api(&daemon, &admin, name, &[server], &more).unwrap();
+        let begun = Instant::now();
+        assert_eq!(call(&daemon, name), wanted, "{name}");
+        assert!(begun.elapsed().as_secs() < 10, "{name}: {:?}", begun.elapsed());
+    }
 }
 
 #[test]
@@ -160,6 +204,30 @@ fn a_probe_takes_a_server_out_and_in_again() {
         if one.state.requests() == before { Ok(()) } else { Err(before) }
     };
     eventually("the probes to end", quiet).unwrap();
+}
+
+#[test]
+fn what_probes_found_outlives_a_change_of_the_api() {
+    let (_folder, daemon, admin) = daemon(&[]);
+    let (one, two) = (
+        Backend::start("127.0.0.1:0", "one", None).unwrap(),
+        Backend::start("127.0.0.1:0", "two", None).unwrap(),
+    );
+    let check = json!({"api_health_check": {"path": "/up", "interval": 1, "timeout": 1, "failures": 2, "successes": 2}});
+    one.state.status.store(503, Ordering::SeqCst);
+    api(&daemon, &admin, "probed", &[plain(&one), plain(&two)], &check).unwrap();
+    let told = || {
+        let (_, health) = daemon.ops("GET", "/v1/health", None).unwrap();
+        if health.to_string().contains("UPSTREAM-OUT") { Ok(()) } else { Err(health) }
+    };
+    eventually("the server to be out", told).unwrap();
+    // Another list gets the same server, of which that list knows nothing yet.
+    let own = json!({"endpoint_servers": [plain(&one), plain(&two)]});
+    let (status, _) = daemon.call("PUT", "/platform/endpoint/GET/probed/v1/slow", &admin, Some(own)).unwrap();
+    assert_eq!(status, 200);
+    for _ in 0..6 {
+        assert_eq!(call(&daemon, "probed"), said(200, "two"));
+    }
 }
 
 #[test]

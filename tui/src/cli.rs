@@ -40,6 +40,11 @@ pub const VERBS: &[Verb] = &[
         words: "RUNBOOK --param value… --plan DIGEST [--reason TEXT] [--accept-risk NAME]… [--follow]",
         about: "do exactly what that plan says",
     },
+    Verb {
+        name: "config",
+        words: "export|schema|check|diff|apply|history|rollback|revert …",
+        about: "the configuration as files",
+    },
     Verb { name: "hello", words: "", about: "daemon, door and runbooks" },
 ];
 
@@ -75,6 +80,12 @@ pub struct Request {
     pub words: Vec<String>,
     /// `--plan`
     pub plan: Option<String>,
+    /// `--prune`
+    pub prune: bool,
+    /// Whether files of this machine may be read; the command line alone may.
+    pub files: bool,
+    /// Whether standard input may be read.
+    pub stdin: bool,
     /// `--reason`
     pub reason: Option<String>,
     /// `--accept-risk`
@@ -163,6 +174,9 @@ fn flag_of(
     match flag {
         "--json" => request.json = true,
         "-f" | "--follow" if matches!(request.verb, "logs" | "run") => request.follow = true,
+        "--prune" if request.verb == "config" => request.prune = true,
+        "--format" if request.verb == "config" => request.params.push(("format".to_owned(), value()?)),
+        "-" if request.verb == "config" => request.words.push(word.to_owned()),
         "--plan" if request.verb == "run" => request.plan = Some(value()?),
         "--reason" if request.verb == "run" => request.reason = Some(value()?),
         "--accept-risk" if request.verb == "run" => request.accept.push(risk(&value()?)?),
@@ -262,7 +276,7 @@ pub fn help() -> String {
     }
     out.push_str(
         "\nSocket: --socket, else $GATEHOUSE_SOCKET, else /run/gatehouse/operate.sock or view.sock.\n\
-         Exit codes: 0 done, 1 failed, 64 usage, 69 daemon not reachable, 75 plan outdated, 77 not permitted.\n",
+         Exit codes: 0 done, 1 failed, 2 config diff found a difference, 64 usage, 69 daemon not reachable, 75 plan outdated, 77 not permitted.\n",
     );
     out
 }

@@ -5,6 +5,7 @@ use gatehouse_common::problem::Problem;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::ErrorKind;
@@ -15,6 +16,8 @@ use tokio_util::task::TaskTracker;
 
 const OPERATE: &str = "/run/gatehouse/operate.sock";
 const VIEW: &str = "/run/gatehouse/view.sock";
+/// What is escaped in a path or query: all but the unreserved (RFC 3986 2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Longest line of a stream; a peer that sends more is not the daemon.
 const LINE_BYTES: usize = 4 * 1_048_576;
 /// Longest reply of a list of 1000 rows, generously.
@@ -244,15 +247,7 @@ pub fn query(path: &str, pairs: &[(&str, &str)]) -> String {
 /// Text as one part of a path or query.
 #[must_use]
 pub fn encoded(text: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+    utf8_percent_encode(text, UNRESERVED).to_string()
 }
 
 #[cfg(test)]

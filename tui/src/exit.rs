@@ -4,6 +4,8 @@
 pub const DONE: u8 = 0;
 /// It was tried and failed.
 pub const FAILED: u8 = 1;
+/// What was compared differs.
+pub const DIFFERS: u8 = 2;
 /// The command line is wrong.
 pub const USAGE: u8 = 64;
 /// The daemon does not answer.

@@ -60,7 +60,9 @@ async fn choose(invocation: &cli::Invocation, environment: &Environment) -> u8 {
     let mut output = Output::new(&mut out, &mut err);
     let ssh = environment.ssh_connection.as_deref();
     if let Some(request) = &invocation.verb {
-        return verbs::perform(&client, request, ssh, &mut output).await;
+        // Whoever comes by SSH's forced command has no files here.
+        let request = cli::Request { files: !invocation.captive, stdin: true, ..request.clone() };
+        return verbs::perform(&client, &request, ssh, &mut output).await;
     }
     if !std::io::stdout().is_terminal() {
         let overview = cli::Request { verb: "status", ..cli::Request::default() };

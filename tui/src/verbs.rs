@@ -1,5 +1,7 @@
 //! The verbs: one question to the daemon, one answer in words or JSON, one exit code.
 
+mod config;
+
 use crate::cli::{self, Request, Usage};
 use crate::client::{Client, ClientError, encoded, query};
 use crate::output::Output;
@@ -109,6 +111,7 @@ impl Work<'_, '_> {
             "health" => self.show::<Vec<HealthItem>>("/v1/health", |items| report::health(items, now)).await,
             "audit" => self.audit(&words).await,
             "runs" => self.show::<Vec<RunSummary>>("/v1/runs", |runs| report::runs(runs)).await,
+            "config" => self.config().await,
             "hello" => self.show::<Hello>("/v1/hello", report::hello).await,
             "logs" => self.logs(&words).await,
             "plan" => self.plan().await,

@@ -41,6 +41,7 @@ codes! {
     NotPermitted "GH-NOT-PERMITTED" 403 "Not permitted" "Use the operate socket, or ask an administrator.";
     NotFound "GH-NOT-FOUND" 404 "Unknown id" "";
     Conflict "GH-CONFLICT" 409 "In conflict with the present state" "";
+    Precondition "GH-PRECONDITION" 412 "The resource is not what the request expects" "Read it again and send its ETag in If-Match.";
     PlanOutdated "GH-PLAN-OUTDATED" 409 "The world moved since the plan was made" "Look at the new plan and confirm that.";
     PlanExpired "GH-PLAN-EXPIRED" 409 "The plan is no longer valid" "Make a new plan.";
     ConfirmationWrong "GH-CONFIRMATION-WRONG" 422 "The confirmation does not match" "Type exactly the word the plan asks for.";

@@ -22,11 +22,13 @@ pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod rate_limits;
 pub(crate) mod registration;
+pub(crate) mod revisions;
 pub(crate) mod roles;
 pub(crate) mod routings;
 pub(crate) mod security;
 pub(crate) mod sessions;
 pub(crate) mod subscriptions;
+pub(crate) mod tags;
 pub(crate) mod tiers;
 pub(crate) mod tools;
 pub(crate) mod users;
@@ -39,8 +41,11 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use gatehouse_common::limits::MANAGE_BODY_BYTES;
-use gatehouse_common::problem::Problem;
+use gatehouse_common::problem::{Code, Problem};
 use serde_json::Value;
+
+/// The query that asks what a change would do.
+pub(crate) const DRY_RUN: &str = "dry_run";
 
 /// Mounts everything.
 pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
@@ -75,6 +80,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(quota::routes)
             .configure(vault::routes)
             .configure(configuration::routes)
+            .configure(revisions::routes)
             .configure(logging::routes)
             .configure(memory::routes)
             .configure(chaos::routes)
@@ -124,6 +130,18 @@ pub(crate) fn json(body: &Bytes) -> Result<Value, Problem> {
 /// A path's variable, decoded by the router.
 pub(crate) fn part<'r>(request: &'r HttpRequest, name: &str) -> &'r str {
     request.match_info().get(name).unwrap_or_default()
+}
+
+/// Refuses a dry run of what is done outside of the path of change.
+///
+/// # Errors
+/// 400, under a dry run.
+pub(crate) fn real(request: &HttpRequest) -> Result<(), Problem> {
+    if query::Query::of(request).flag(DRY_RUN) {
+        let text = format!("{DRY_RUN}: this changes no record and cannot be planned; expected no {DRY_RUN}");
+        return Err(Problem::new(Code::BadInput, text).at(DRY_RUN));
+    }
+    Ok(())
 }
 
 /// Shorthand for handlers.

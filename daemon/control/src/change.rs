@@ -1,6 +1,8 @@
 //! The single path of change: draft, check, commit with its audit record in one transaction, publish, wait
 //! until the data plane serves it, answer. One thread owns the newest state; what waits is committed together.
 
+pub(crate) mod history;
+pub(crate) mod terms;
 mod worker;
 
 use crate::compile::Compiler;
@@ -18,10 +20,12 @@ use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::actor::Actor;
 use gatehouse_corridor::snapshot::{Publisher, Snapshot};
 use gatehouse_store::Store;
+use history::History;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use terms::Terms;
 use tokio::sync::{mpsc, oneshot};
 use worker::{Worker, load};
 
@@ -39,13 +43,17 @@ pub(crate) struct Draft {
     republish: bool,
     /// Leaves no record and makes no revision: credits that go from a row to a cell and back change nothing.
     quiet: bool,
+    /// Comes by itself: it has a record and is not kept in the history.
+    passing: bool,
+    /// Revisions that it takes back.
+    pub(crate) undoes: Vec<u64>,
     /// What becomes of cells of credits once this is on the disk.
     pub(crate) effects: Vec<Effect>,
     /// Accounts (user, group) whose number this draft puts anew, if not all of the users it writes.
     pub(crate) settles: Option<Vec<(String, String)>>,
 }
 
-/// The data plane is told nothing of this table, so a change in it alone makes no revision.
+/// The data plane is told nothing of sessions, so a change in them alone makes no revision.
 const UNPUBLISHED: &str = "sessions";
 
 /// Whether a draft changes what the data plane is told.
@@ -71,6 +79,18 @@ impl Draft {
     /// Puts the numbers of these accounts (user, group) anew, and of no other that it writes.
     pub(crate) fn settling(mut self, accounts: Vec<(String, String)>) -> Self {
         self.settles = Some(accounts);
+        self
+    }
+
+    /// What comes by itself, again and again, is nothing that anybody would take back.
+    pub(crate) fn passing(mut self) -> Self {
+        self.passing = true;
+        self
+    }
+
+    /// Says which revisions it takes back.
+    pub(crate) fn undoing(mut self, revisions: Vec<u64>) -> Self {
+        self.undoes = revisions;
         self
     }
 
@@ -105,7 +125,23 @@ struct Job {
     make: Make,
     /// What the snapshot is compiled with from this job on.
     configure: Option<Configure>,
+    /// What the request asks for beside the change.
+    terms: Option<Arc<Terms>>,
     answer: oneshot::Sender<Result<Revision, Problem>>,
+}
+
+type Answered = oneshot::Receiver<Result<Revision, Problem>>;
+
+impl Job {
+    fn new(
+        actor: Actor,
+        make: Make,
+        configure: Option<Configure>,
+        terms: Option<Arc<Terms>>,
+    ) -> (Self, Answered) {
+        let (answer, answered) = oneshot::channel();
+        (Self { actor, make, configure, terms, answer }, answered)
+    }
 }
 
 /// The handle of the change thread.
@@ -116,6 +152,7 @@ pub(crate) struct Changes {
     pub(crate) publisher: Publisher,
     /// Cells of credits.
     pub(crate) cells: Arc<Cells>,
+    pub(crate) history: Arc<History>,
     sealer: Arc<Sealer>,
     usages: Arc<Usages>,
 }
@@ -131,6 +168,8 @@ impl Changes {
         let state = Arc::new(ArcSwap::from_pointee(
             load(&store, config.audit_floor).map_err(|error| error.problem())?,
         ));
+        let history =
+            Arc::new(History::load(&store, config.history_limits).map_err(|error| error.problem())?);
         // Full: the caller waits for its turn.
         let (jobs, queue) = mpsc::channel(CHANGE_QUEUE_DRAFTS);
         let mut worker = Worker {
@@ -139,6 +178,7 @@ impl Changes {
             publisher: publisher.clone(),
             compiler: Compiler::new(config, &sealer, &cells, &usages),
             cells: Arc::clone(&cells),
+            history: Arc::clone(&history),
             published: (State::default(), Arc::default()),
             reconfigured: true,
             fetched: BTreeSet::new(),
@@ -149,7 +189,7 @@ impl Changes {
         let thread = std::thread::Builder::new().name("change".to_owned()).spawn(move || worker.work(queue));
         thread
             .map_err(|error| Problem::new(Code::Internal, format!("starting the change thread: {error}")))?;
-        Ok(Self { jobs, state, publisher, cells, sealer, usages })
+        Ok(Self { jobs, state, publisher, cells, history, sealer, usages })
     }
 
     /// The newest state that is on the disk.
@@ -177,6 +217,7 @@ impl Changes {
     /// Compiles with other settings from now on, and publishes with them.
     pub(crate) async fn configure(&self, config: &ControlConfig) -> Result<Revision, Problem> {
         let make = |_: &State| Ok(Draft { republish: true, ..Draft::new("settings.reload", "appliance") });
+        self.history.bound(config.history_limits);
         let configure = Configure::Settings(self.compiler(config));
         self.enqueue(Actor::System, Box::new(make), Some(configure)).await
     }
@@ -210,7 +251,7 @@ impl Changes {
         &self,
         make: impl FnOnce(&State) -> Result<Draft, Problem> + Send + 'static,
     ) -> Result<Revision, Problem> {
-        self.committed(Actor::System, Box::new(make), None).await
+        self.committed(Job::new(Actor::System, Box::new(make), None, None)).await
     }
 
     async fn enqueue(
@@ -219,7 +260,13 @@ impl Changes {
         make: Make,
         configure: Option<Configure>,
     ) -> Result<Revision, Problem> {
-        let revision = self.committed(actor, make, configure).await?;
+        let terms = terms::current();
+        let dry = terms.as_ref().is_some_and(|terms| terms.dry);
+        // Nothing that a dry run plans may hold from now on.
+        let revision = self.committed(Job::new(actor, make, configure.filter(|_| !dry), terms)).await?;
+        if dry {
+            return Ok(revision);
+        }
         let wait = Duration::from_millis(ACKNOWLEDGE_WAIT_MILLIS);
         if tokio::time::timeout(wait, self.publisher.acknowledged(revision)).await.is_err() {
             tracing::warn!(target: "change", %revision, "the data plane has not acknowledged yet");
@@ -227,15 +274,9 @@ impl Changes {
         Ok(revision)
     }
 
-    async fn committed(
-        &self,
-        actor: Actor,
-        make: Make,
-        configure: Option<Configure>,
-    ) -> Result<Revision, Problem> {
+    async fn committed(&self, (job, answered): (Job, Answered)) -> Result<Revision, Problem> {
         let gone = || Problem::new(Code::ShuttingDown, "the daemon is shutting down");
-        let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job { actor, make, configure, answer }).await.map_err(|_| gone())?;
+        self.jobs.send(job).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }

@@ -1,8 +1,12 @@
 //! Serves what ops asks for: one match, each arm one call. A proof in a command is the permission to do it.
 
 use crate::change::Draft;
+use crate::change::history::Head;
+use crate::declared::apply::{apply, undo};
+use crate::declared::{self, Owner};
 use crate::subjects::{backups, engine, entities, restoring, revocation};
 use crate::{Control, Inner};
+use gatehouse_common::ops::config::ConfigRevision;
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::actor::Actor;
 use gatehouse_corridor::command::{Command, Reply};
@@ -55,6 +59,17 @@ async fn obey(control: &Arc<Inner>, command: Command) {
         Command::Audit(_, entry, reply) => {
             say(reply, control.changes.submit(Actor::System, move |_| Ok(Draft::record(entry))).await);
         }
+        Command::ConfigExport(_, yaml, reply) => say(reply, declared::export(&state, yaml, now_ms)),
+        Command::ConfigSchema(_, reply) => say(reply, Ok(format!("{:#}\n", declared::schema()))),
+        Command::ConfigHistory(_, most, reply) => say(reply, Ok(history(control, most))),
+        Command::ConfigFolder(_, reply) => say(reply, Ok(control.folder.get())),
+        Command::ConfigPlan(_, actor, files, reply) => {
+            say(reply, Ok(apply(control, (actor, Owner::Apply, true), files).await));
+        }
+        Command::ConfigApply(_, actor, files, reply) => {
+            say(reply, Ok(apply(control, (actor, Owner::Apply, false), files).await));
+        }
+        Command::ConfigUndo(_, actor, revision, reply) => say(reply, undo(control, actor, revision).await),
         Command::Engine(_, reply) => say(reply, Ok(engine::state(&control.config()).await)),
         Command::Restart(_, actor, reply) => {
             tracing::info!(target: "control", %actor, "restart asked for");
@@ -62,6 +77,22 @@ async fn obey(control: &Arc<Inner>, command: Command) {
             control.config().shutdown.ask(Ending::Restart);
         }
     }
+}
+
+/// The newest revisions.
+fn history(control: &Inner, most: usize) -> Vec<ConfigRevision> {
+    let heads = control.changes.history.heads();
+    let shown = |head: Head| ConfigRevision {
+        id: head.revision,
+        at_unix_ms: head.at_unix_ms,
+        actor: head.actor,
+        source: head.source,
+        action: head.action,
+        object: head.object,
+        rows: head.rows,
+        undoes: head.undoes,
+    };
+    heads.into_values().rev().take(most).map(shown).collect()
 }
 
 /// Files are read and written where no request waits for them.

@@ -1,5 +1,6 @@
 //! What the control plane is given at the start.
 
+pub use crate::change::history::HistoryLimits;
 use crate::observe::MetricsAccess;
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
@@ -126,6 +127,12 @@ pub struct ControlConfig {
     pub localhost_bypass: Option<bool>,
     /// Bounds handed to the data plane.
     pub limits: GatewayLimits,
+    /// Folder of files that declare the configuration; `None` watches none.
+    pub config_dir: Option<PathBuf>,
+    /// Reads a variable of the environment, for secrets that a declared configuration names.
+    pub environment: fn(&str) -> Option<String>,
+    /// How much of the history of changes is kept.
+    pub history_limits: HistoryLimits,
     /// Largest page.
     pub page_size_max: usize,
     /// Number of the last record in the audit trail: numbering never falls behind it, also on a store that was
@@ -188,6 +195,9 @@ pub(crate) mod tests {
             cors: PlatformCors::default(),
             localhost_bypass: None,
             limits: GatewayLimits::default(),
+            config_dir: None,
+            environment: |_| None,
+            history_limits: HistoryLimits::default(),
             page_size_max: 1_000,
             audit_floor: 0,
             backups: folder.join("backups"),

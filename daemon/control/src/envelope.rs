@@ -1,7 +1,9 @@
 //! Answers in both envelope modes (spec/doorman.md 1.1), with the headers every answer carries (1.3, 1.4).
 
 use crate::Inner;
+use crate::change::terms;
 use crate::state::Row;
+use crate::subjects::{plans, refusals};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
@@ -40,6 +42,13 @@ pub(crate) fn answer(
     outcome: Result<Reply, Problem>,
 ) -> HttpResponse {
     let strict = control.config().strict_envelope;
+    if let Err(problem) = &outcome {
+        refusals::refused(control, request, problem);
+    }
+    let outcome = match terms::current().filter(|terms| terms.dry) {
+        Some(terms) => plans::planned(control, request, &terms.seen(), outcome),
+        None => outcome,
+    };
     let bare = match &outcome {
         Ok(Reply::Bare(_, text)) => Some(text.clone()),
         _ => None,

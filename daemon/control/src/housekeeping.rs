@@ -1,7 +1,8 @@
 //! What control does by itself, beside requests and commands.
 
 use crate::commands::blocking;
-use crate::subjects::{dumps, turns};
+use crate::declared::folder;
+use crate::subjects::{dumps, refusals, turns};
 use crate::{Control, Inner};
 use gatehouse_common::problem::Problem;
 use gatehouse_corridor::tasks::TaskGroup;
@@ -16,7 +17,11 @@ impl Control {
     /// Starts what runs until the group is closed.
     pub fn housekeeping(&self, tasks: &TaskGroup) {
         tasks.spawn(turns::follow(Arc::clone(&self.0)));
+        tasks.spawn(refusals::follow(Arc::clone(&self.0)));
         tasks.spawn(keep_usage(Arc::clone(&self.0)));
+        if let Some(folder) = self.0.config().config_dir.clone() {
+            tasks.spawn(folder::follow(Arc::clone(&self.0), folder));
+        }
     }
 
     /// Writes an encrypted dump of all rows where dumps lie if no path is asked for; the path it got. Blocks.

@@ -6,6 +6,7 @@ mod change;
 mod commands;
 mod compile;
 mod config;
+mod declared;
 mod envelope;
 mod housekeeping;
 mod index;
@@ -18,7 +19,9 @@ mod state;
 mod subjects;
 mod tending;
 
-pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
+pub use config::{
+    Argon2Config, Bootstrap, ControlConfig, Effective, HistoryLimits, LoginLimit, PlatformCors,
+};
 pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
@@ -34,6 +37,7 @@ use gatehouse_corridor::tasks::TaskGroup;
 use gatehouse_store::Store;
 use std::sync::Arc;
 use subjects::passwords::Hasher;
+use subjects::refusals::Refusals;
 use subjects::sealing::Sealer;
 use subjects::sessions::LoginLimiter;
 use subjects::usage::Usages;
@@ -62,6 +66,10 @@ pub(crate) struct Inner {
     pub(crate) chaos: Chaos,
     /// What moves credits; it ends before what is left of them is written down.
     pub(crate) lending: TaskGroup,
+    /// What was refused, on its way to the audit trail.
+    pub(crate) refusals: Refusals,
+    /// What is known of the folder that declares the configuration.
+    pub(crate) folder: declared::folder::Known,
 }
 
 impl Inner {
@@ -123,6 +131,8 @@ impl Control {
             looks: Semaphore::new(LOOKS),
             chaos: Chaos::default(),
             lending: TaskGroup::new("lending"),
+            refusals: Refusals::default(),
+            folder: Default::default(),
         })))
     }
 

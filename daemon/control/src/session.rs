@@ -126,10 +126,28 @@ pub(crate) fn credential(request: &HttpRequest) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
+
+    /// The administrator of a state.
+    pub(crate) fn admin(state: &State) -> Caller {
+        let claims = Claims {
+            sub: "admin".to_owned(),
+            role: "admin".to_owned(),
+            exp: i64::MAX,
+            iat: 0,
+            jti: "j".to_owned(),
+            sid: "s".to_owned(),
+            epoch: 0,
+            typ: "access".to_owned(),
+            accesses: BTreeMap::new(),
+        };
+        let user = state.get("users", "admin").cloned().unwrap_or_default();
+        let state = Arc::new(state.clone());
+        Caller { name: "admin".to_owned(), user, claims, state, source: String::new() }
+    }
 
     fn row(value: Value) -> Option<Arc<Row>> {
         value.as_object().cloned().map(Arc::new)

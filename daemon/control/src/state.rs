@@ -77,7 +77,7 @@ impl State {
     }
 
     pub(crate) fn rows(&self, table: &str) -> impl Iterator<Item = (&String, &Arc<Row>)> {
-        self.tables.get(table).into_iter().flat_map(Table::iter)
+        self.table(table).iter()
     }
 }
 

@@ -107,7 +107,7 @@ fn refill(state: &State, now_secs: i64) -> Draft {
     let now = index::second(now_secs);
     let mut users: Vec<&str> = state.keys_up_to(By::AccountReset, &now).take(AT_ONCE).collect();
     users.dedup();
-    let mut draft = Draft::new("credit.reset", "credits").detail(json!({ "users": users }));
+    let mut draft = Draft::new("credit.reset", "credits").detail(json!({ "users": users })).passing();
     let mut settles = Vec::new();
     for user in users {
         let Some((row, groups)) = credits::refill(state, user, now_secs) else { continue };

@@ -23,6 +23,8 @@ pub enum Actor {
         /// Client address.
         source: String,
     },
+    /// The folder that declares the configuration.
+    Folder,
     /// The daemon itself: start-up, reconcilers, resumed runs.
     System,
 }
@@ -35,6 +37,7 @@ impl Actor {
             Self::Peer { operate: true, .. } => "operate.sock".to_owned(),
             Self::Peer { .. } => "view.sock".to_owned(),
             Self::User { source, .. } => source.clone(),
+            Self::Folder => "config_dir".to_owned(),
             Self::System => "daemon".to_owned(),
         }
     }
@@ -50,6 +53,7 @@ impl fmt::Display for Actor {
             Self::Peer { uid, pid: Some(pid), .. } => write!(f, "uid {uid} (pid {pid})"),
             Self::Peer { uid, .. } => write!(f, "uid {uid}"),
             Self::User { name, .. } => f.write_str(name),
+            Self::Folder => f.write_str("config"),
             Self::System => f.write_str("gatehoused"),
         }
     }

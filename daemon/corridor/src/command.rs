@@ -4,6 +4,7 @@ use crate::actor::Actor;
 use crate::permission::{CanDestroy, CanRead, CanWrite};
 use gatehouse_common::ids::{ConsumerId, Revision};
 use gatehouse_common::ops::audit::AuditEntry;
+use gatehouse_common::ops::config::{ConfigFiles, ConfigFolder, ConfigPlan, ConfigRevision, ConfigUndo};
 use gatehouse_common::ops::entities::{Consumer, Route, Session, Token};
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_common::secret::Secret;
@@ -103,6 +104,20 @@ pub enum Command {
     Audit(CanRead, AuditEntry, Reply<Revision>),
     /// The container engine, as seen within the last seconds.
     Engine(CanRead, Reply<EngineState>),
+    /// The configuration as a file declares it, without secrets; `true` as YAML.
+    ConfigExport(CanRead, bool, Reply<String>),
+    /// JSON Schema of such a file.
+    ConfigSchema(CanRead, Reply<String>),
+    /// Revisions, the newest first, at most so many.
+    ConfigHistory(CanRead, usize, Reply<Vec<ConfigRevision>>),
+    /// What the watched folder is like.
+    ConfigFolder(CanRead, Reply<ConfigFolder>),
+    /// What applying files would do; it reads the secrets that they name.
+    ConfigPlan(CanWrite, Actor, ConfigFiles, Reply<ConfigPlan>),
+    /// Makes the configuration what files declare, in one change.
+    ConfigApply(CanWrite, Actor, ConfigFiles, Reply<ConfigPlan>),
+    /// Takes back one revision, or all behind it, in one change.
+    ConfigUndo(CanWrite, Actor, ConfigUndo, Reply<ConfigPlan>),
     /// Drains and starts the daemon anew; answers before it ends.
     Restart(CanDestroy, Actor, Reply<()>),
 }

@@ -15,7 +15,6 @@ use crossbeam_queue::ArrayQueue;
 use gatehouse_common::ids::RouteId;
 use gatehouse_common::limits::ACCESS_RING_RECORDS;
 use routes::Registry;
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -107,13 +106,6 @@ impl Telemetry {
     /// Forgets the counters of all routes but those to be kept; looks at each, so only where all are prepared anew.
     pub fn retain(&self, keep: impl Fn(&RouteId) -> bool) {
         self.routes.retain(keep);
-    }
-
-    /// [`Telemetry::route_stats`] for all routes of a snapshot, and [`Telemetry::retain`] for them.
-    pub fn set_routes(&self, names: &[(RouteId, String)]) -> Vec<Arc<RouteStats>> {
-        let kept: HashSet<&RouteId> = names.iter().map(|(id, _)| id).collect();
-        self.retain(|id| kept.contains(id));
-        names.iter().map(|(id, name)| self.route_stats(id, name)).collect()
     }
 
     /// The routes and their counters.
@@ -218,16 +210,5 @@ mod tests {
         assert_eq!([&telemetry.total.requests, &telemetry.total.retries].map(read), [2, 2]);
         assert_eq!([&route.requests, &route.refused, &route.classes[3]].map(read), [1, 1, 1]);
         assert_eq!(telemetry.codes(), [(429, 1)]);
-    }
-
-    #[test]
-    fn a_snapshot_of_routes_keeps_the_counters_of_those_that_stay() {
-        let telemetry = Telemetry::new(1);
-        let name = |id: &str| (RouteId::from(id), format!("{id}/v1"));
-        let before = telemetry.set_routes(&[name("a"), name("b")]);
-        let after = telemetry.set_routes(&[name("c"), name("b")]);
-        assert!(Arc::ptr_eq(&before[1], &after[1]));
-        let names: Vec<String> = telemetry.routes().values().map(|entry| entry.name.to_string()).collect();
-        assert_eq!(names, ["b/v1", "c/v1"]);
     }
 }

@@ -1,11 +1,12 @@
 //! Short texts of an access record. A worker makes them and the records' writer ends them, and memory that one thread
 //! takes and another gives back is malloc's slow way; so what fits lies in the text itself.
 
+use arrayvec::ArrayString;
 use std::fmt;
 use std::ops::Deref;
 
-/// Longest text without memory of its own: an id, an address, most names.
-const INLINE_BYTES: usize = 38;
+/// Longest text without memory of its own, bytes: an id, an address, most names.
+const INLINE_BYTES: usize = 36;
 
 /// A text that is written once.
 #[derive(Clone)]
@@ -13,26 +14,19 @@ pub struct Text(Place);
 
 #[derive(Clone)]
 enum Place {
-    Here(u8, [u8; INLINE_BYTES]),
+    Here(ArrayString<INLINE_BYTES>),
     There(Box<str>),
 }
 
 impl Default for Text {
     fn default() -> Self {
-        Self(Place::Here(0, [0; INLINE_BYTES]))
+        Self(Place::Here(ArrayString::new()))
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        let mut bytes = [0; INLINE_BYTES];
-        match (bytes.get_mut(..text.len()), u8::try_from(text.len())) {
-            (Some(room), Ok(length)) => {
-                room.copy_from_slice(text.as_bytes());
-                Self(Place::Here(length, bytes))
-            }
-            _ => Self(Place::There(text.into())),
-        }
+        Self(ArrayString::from(text).map_or_else(|_| Place::There(text.into()), Place::Here))
     }
 }
 
@@ -41,11 +35,7 @@ impl Deref for Text {
 
     fn deref(&self) -> &str {
         match &self.0 {
-            // It was made from a text.
-            Place::Here(length, bytes) => bytes
-                .get(..usize::from(*length))
-                .and_then(|bytes| std::str::from_utf8(bytes).ok())
-                .unwrap_or(""),
+            Place::Here(text) => text,
             Place::There(text) => text,
         }
     }

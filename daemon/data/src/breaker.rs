@@ -120,6 +120,12 @@ impl Circuit {
         }
     }
 
+    /// Whether [`Circuit::ended`] would change nothing, whatever the time: it is closed, and nothing has failed.
+    pub(crate) fn indifferent(&self, rules: &Breaker, outcome: Outcome) -> bool {
+        let closed = || State::read(self.0.load(Ordering::Relaxed)) == State::Closed(0);
+        !rules.enabled || outcome != Outcome::Failure && closed()
+    }
+
     /// Tells how a call ended, and hears what is worth an event. What began before the breaker opened no longer
     /// counts: the trial alone decides.
     pub(crate) fn ended(&self, rules: &Breaker, pass: Pass, outcome: Outcome, now_ms: i64) -> Option<Change> {

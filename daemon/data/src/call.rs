@@ -6,6 +6,7 @@ use crate::lane::Lane;
 use crate::prepare::Prepared;
 use crate::prepare::route::{Endpoint, Route};
 use crate::prepare::who::Who;
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,14 +19,16 @@ pub(crate) struct Call<'a, S> {
     pub(crate) head: &'a Head,
     /// Of the connection.
     pub(crate) peer: IpAddr,
+    /// Holds who calls, where that is not the snapshot's to hold: else each stage would count itself in.
+    pub(crate) seat: &'a OnceCell<Arc<Who>>,
     pub(crate) stage: S,
 }
 
 impl<'a, S> Call<'a, S> {
     /// The same call, one stage on.
     pub(crate) fn on<T>(self, next: impl FnOnce(S) -> T) -> Call<'a, T> {
-        let Self { lane, prepared, now_ms, head, peer, stage } = self;
-        Call { lane, prepared, now_ms, head, peer, stage: next(stage) }
+        let Self { lane, prepared, now_ms, head, peer, seat, stage } = self;
+        Call { lane, prepared, now_ms, head, peer, seat, stage: next(stage) }
     }
 }
 
@@ -58,7 +61,7 @@ pub(crate) struct Admitted<'a>(pub(crate) Routed<'a>);
 /// It is known who calls; `None` is nobody in particular.
 pub(crate) struct Known<'a> {
     pub(crate) routed: Routed<'a>,
-    pub(crate) who: Option<Arc<Who>>,
+    pub(crate) who: Option<&'a Who>,
 }
 
 /// It may.

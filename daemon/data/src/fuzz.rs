@@ -179,8 +179,7 @@ pub fn request_fields(bytes: &[u8]) {
     };
     let texts = || lines().filter_map(|line| std::str::from_utf8(line).ok());
     let fields = [("content-type", b"text/plain".as_slice())].into_iter();
-    let verdict =
-        compress.decide(texts(), compress::Answer { status: 200, head: false, length: None, fields });
+    let verdict = compress.decide(texts(), compress::Answer { status: 200, length: None, fields });
     if let Some(coding) = verdict.coding {
         let all = texts().collect::<String>().to_ascii_lowercase();
         assert!(verdict.varies && (all.contains(coding.name()) || all.contains('*')), "{all}");

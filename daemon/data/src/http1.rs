@@ -34,7 +34,8 @@ pub(crate) fn span(bytes: &[u8], name: &[u8], value: &[u8]) -> Span {
 
 /// Whether an empty line is among these bytes.
 pub(crate) fn ends(bytes: &[u8]) -> bool {
-    bytes.windows(3).any(|three| three == b"\n\r\n") || bytes.windows(2).any(|two| two == b"\n\n")
+    let empty = |at| matches!(bytes.get(at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..]));
+    memchr::memchr_iter(b'\n', bytes).any(empty)
 }
 
 /// Digits and nothing else: no sign, no space, no list.

@@ -1,22 +1,21 @@
 //! One per worker: the cached snapshot, the connection pool, verified tokens. Nothing here is shared.
 
+use crate::agents::Agents;
 use crate::client::stream::{Pace, READ_BYTES};
 use crate::deadlines::Deadlines;
 use crate::policies::cache::Invalidations;
 use crate::policies::cache::shelf::Shelf;
 use crate::pool::Pool;
 use crate::prepare::Prepared;
-use crate::prepare::who::Who;
 use crate::targets::local::Local;
+use crate::tokens::{Tokens, Verified};
 use crate::upstream::names::{Names, Resolution};
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use gatehouse_common::ids::RouteId;
 use gatehouse_corridor::clock::Clock;
 use gatehouse_corridor::credits::CreditBell;
 use gatehouse_corridor::telemetry::Telemetry;
 use gatehouse_corridor::text::Text;
-use rustc_hash::FxHashMap;
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -26,25 +25,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
-/// Verified tokens kept; when full the cache starts anew, which costs one verification each.
-const VERIFIED_TOKENS: usize = 4_096;
-
-/// Emptied buffers kept, and the size of one, which few heads exceed.
+/// Emptied buffers kept, the size of a new one, which few heads exceed, and the largest that is kept.
 const SPARE_BUFFERS: usize = 256;
 const SPARE_BYTES: usize = 2_048;
-
-/// The end of a token, which lies in its signature: as good as random, and short to hash.
-type Mark = [u8; 16];
-
-/// A token that was verified under the lane's present revision.
-#[derive(Clone)]
-pub(crate) struct Verified {
-    pub(crate) who: Arc<Who>,
-    /// Unix seconds.
-    pub(crate) expires_secs: i64,
-    /// The one API that it counts for; `None`: all.
-    pub(crate) route: Option<RouteId>,
-}
+const SPARE_BYTES_MAX: usize = 8_192;
 
 /// A snapshot in the hands of one worker, whose calls count among themselves: the shared count would travel
 /// between the processors with every call.
@@ -114,9 +98,8 @@ pub(crate) struct Lane {
     prepared: Arc<ArcSwap<Prepared>>,
     shelf: Rc<Shelf>,
     cached: RefCell<Rc<Held>>,
-    /// A quick hash: a client chooses what is looked up here and in the prepared tables, but not what lies there.
-    verified: RefCell<FxHashMap<Mark, (String, Verified)>>,
-    verified_under: Cell<u64>,
+    verified: RefCell<Tokens>,
+    agents: RefCell<Agents>,
     spare: RefCell<Vec<Vec<u8>>>,
     inputs: RefCell<Vec<BytesMut>>,
     /// Unix seconds, and the `Date` field of that second.
@@ -146,7 +129,7 @@ impl Lane {
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
             prepared,
             verified: RefCell::default(),
-            verified_under: Cell::new(0),
+            agents: RefCell::default(),
             spare: RefCell::default(),
             inputs: RefCell::default(),
             date: RefCell::default(),
@@ -212,10 +195,10 @@ impl Lane {
         self.spare.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(SPARE_BYTES))
     }
 
-    /// Takes a buffer that is done with.
+    /// Takes a buffer that is done with, if it saves the next one from growing.
     pub(crate) fn spare(&self, mut bytes: Vec<u8>) {
         let mut spare = self.spare.borrow_mut();
-        if spare.len() < SPARE_BUFFERS && bytes.capacity() <= SPARE_BYTES {
+        if spare.len() < SPARE_BUFFERS && (SPARE_BYTES..=SPARE_BYTES_MAX).contains(&bytes.capacity()) {
             bytes.clear();
             spare.push(bytes);
         }
@@ -239,23 +222,20 @@ impl Lane {
         Rc::clone(&self.cached.borrow())
     }
 
-    /// A token verified before, under the same revision: a revocation makes a new one.
-    pub(crate) fn verified(&self, token: &str, revision: u64) -> Option<Verified> {
-        if self.verified_under.replace(revision) != revision {
-            self.verified.borrow_mut().clear();
-        }
-        let cache = self.verified.borrow();
-        let (whole, verified) = cache.get(token.as_bytes().last_chunk::<16>()?)?;
-        (whole == token).then(|| verified.clone())
+    /// What is known of tokens verified before, under the same revision: a revocation makes a new one.
+    pub(crate) fn verified<T>(&self, revision: u64, look: impl FnOnce(&Tokens) -> T) -> T {
+        let mut tokens = self.verified.borrow_mut();
+        tokens.under(revision);
+        look(&tokens)
     }
 
     /// Remembers a verified token.
     pub(crate) fn remember(&self, token: &str, verified: Verified) {
-        let Some(mark) = token.as_bytes().last_chunk() else { return };
-        let mut cache = self.verified.borrow_mut();
-        if cache.len() >= VERIFIED_TOKENS {
-            cache.clear();
-        }
-        cache.insert(*mark, (token.to_owned(), verified));
+        self.verified.borrow_mut().put(token, verified);
+    }
+
+    /// A client's `User-Agent`; mostly one that another request had.
+    pub(crate) fn agent(&self, value: &[u8]) -> Option<Arc<str>> {
+        self.agents.borrow_mut().get(value)
     }
 }

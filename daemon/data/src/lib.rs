@@ -3,6 +3,7 @@
 //! It knows no store, no Docker, no file and no environment variable, and none of them can block it.
 //! Read `pipeline.rs` first.
 
+mod agents;
 mod balance;
 mod breaker;
 mod call;
@@ -24,6 +25,7 @@ mod rescue;
 mod retry;
 mod stages;
 mod targets;
+mod tokens;
 mod upstream;
 mod worker;
 

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::http1::fields::Name;
 use crate::lane::Lane;
 use crate::rescue::{Told, rescue};
-use crate::stages::admit::{admit, in_flight};
+use crate::stages::admit::{admit, enter};
 use crate::stages::authenticate::authenticate;
 use crate::stages::authorize::authorize;
 use crate::stages::cached::cached;
@@ -20,14 +20,15 @@ use crate::stages::route::{Found, route};
 use crate::stages::shape::shape;
 use crate::targets::local;
 use gatehouse_corridor::telemetry::Protocol;
+use std::cell::OnceCell;
 
 /// One request. Whether its connection can be used again.
 pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> bool {
     let prepared = lane.snapshot(); // one revision for the whole call
     let now_ms = lane.clock.unix_ms();
-    let peer = client.peer.ip();
+    let (peer, seat) = (client.peer.ip(), OnceCell::new());
     let mut record = Record::open(lane, head, peer, now_ms); // written on every exit, also on cancel
-    let call = Call { lane, prepared: &prepared, now_ms, head, peer, stage: Arrived };
+    let call = Call { lane, prepared: &prepared, now_ms, head, peer, seat: &seat, stage: Arrived };
     let outcome = column(call, client, &mut record).await;
     record.access.bytes_in = client.came();
     let mut answer = match outcome {
@@ -36,7 +37,7 @@ pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> boo
             answer
         }
         Err(Failure::ClientGone) => {
-            record.refuse(Failure::ClientGone, 0);
+            record.refuse(Failure::ClientGone);
             record.close(None);
             return false;
         }
@@ -44,7 +45,7 @@ pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> boo
             let told = Told { lane, strict_envelope: prepared.limits.strict_envelope, now_ms };
             let mut answer = rescue(failure, record.detail.as_deref(), &told);
             guard(&mut answer);
-            record.refuse(failure, answer.status);
+            record.refuse(failure);
             answer
         }
     };
@@ -75,7 +76,7 @@ async fn column<'a>(
         Found::Upstream(call) => call,
         Found::Local(call) => {
             record.access.protocol = Protocol::Manage;
-            in_flight(call.prepared.shares.all(), record)?;
+            enter(call.prepared.shares.all(), record)?;
             return local::call(&call, client).await;
         }
         Found::Preflight(call, route) => return Ok(preflight(&call, route)),

@@ -12,7 +12,7 @@ use crate::policies::forwarded::Proxies;
 use crate::policies::rules::Rules;
 use crate::policies::shed::Shares;
 use crate::upstream::peer::Peers;
-use gatehouse_common::ids::Revision;
+use gatehouse_common::ids::{Revision, RouteId};
 use gatehouse_corridor::snapshot::api::Balance;
 use gatehouse_corridor::snapshot::{Api, Routing, Snapshot};
 use gatehouse_corridor::telemetry::Telemetry;
@@ -21,7 +21,7 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{GenericHashMap, OrdMap};
 use jsonwebtoken::DecodingKey;
 use route::Route;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::{FxBuildHasher, FxHashSet};
 use server::Targets;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -139,9 +139,15 @@ pub(crate) fn prepare(snapshot: &Arc<Snapshot>, before: &Prepared, telemetry: &T
 
 impl Prepared {
     fn all_routes(&mut self, snapshot: &Snapshot, telemetry: &Telemetry) {
-        let nothing = Snapshot::default();
-        (self.routes, self.hosts, self.priorities, self.probed) = Default::default();
-        self.routes_of(&nothing, snapshot, telemetry);
+        let before = std::mem::take(&mut self.routes);
+        (self.hosts, self.priorities, self.probed) = Default::default();
+        let ids: FxHashSet<&RouteId> = snapshot.apis.values().map(|api| &api.id).collect();
+        telemetry.retain(|id| ids.contains(id));
+        for api in snapshot.apis.values() {
+            self.counted(api, usize::wrapping_add);
+            let before = before.get(api.path().as_str());
+            self.route(api, before.map(|before| &**before), snapshot, telemetry);
+        }
     }
 
     fn routes_of(&mut self, old: &Snapshot, snapshot: &Snapshot, telemetry: &Telemetry) {
@@ -157,8 +163,11 @@ impl Prepared {
             }
             if let Some(gone) = gone {
                 self.counted(gone, usize::wrapping_sub);
-                if let Some(host) = &gone.hostname {
-                    self.hosts.remove(host.as_str());
+                // Another API may have taken it in the same snapshot.
+                let host = gone.hostname.as_deref();
+                let host = host.filter(|host| self.hosts.get(*host).is_some_and(|at| at.api.id == gone.id));
+                if let Some(host) = host {
+                    self.hosts.remove(host);
                 }
                 if come.is_none_or(|come| come.id != gone.id) {
                     telemetry.forget_route(&gone.id);
@@ -174,12 +183,9 @@ impl Prepared {
     fn route(&mut self, api: &Arc<Api>, before: Option<&Route>, snapshot: &Snapshot, telemetry: &Telemetry) {
         let name = api.path();
         let stats = telemetry.route_stats(&api.id, &name);
-        match Route::compile(api, &snapshot.limits, stats, &self.peers) {
+        match Route::compile(api, &snapshot.limits, stats, &self.peers, before) {
             Ok(mut route) => {
                 route.version = snapshot.revision.0;
-                if let Some(before) = before {
-                    route.follow(before);
-                }
                 let route = Arc::new(route);
                 if !route.probed.is_empty() {
                     self.probed.insert(name.clone(), Arc::clone(&route));
@@ -224,7 +230,9 @@ impl Prepared {
             let before = self.consumers.get(name.as_str()).map(|who| &**who);
             match Who::compile(consumer, before) {
                 Ok(who) => drop(self.consumers.insert(name.as_str().into(), Arc::new(who))),
-                Err(detail) => tracing::error!(target: "prepare", consumer = name, detail, "not let in"),
+                Err(wrong) => {
+                    tracing::error!(target: "prepare", consumer = name, field = wrong.field, detail = wrong.detail, "not let in");
+                }
             }
         }
     }
@@ -289,71 +297,4 @@ impl Prepared {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use gatehouse_corridor::snapshot::{Consumer, Endpoint, Rate};
-    use proptest::prelude::*;
-
-    fn with(before: &Arc<Snapshot>, change: impl FnOnce(&mut Snapshot)) -> Arc<Snapshot> {
-        let mut next = Snapshot::clone(before);
-        next.revision = Revision(before.revision.0 + 1);
-        change(&mut next);
-        Arc::new(next)
-    }
-
-    fn api(name: &str, server: &str) -> Arc<Api> {
-        let api = Api { id: name.into(), name: name.into(), version: "v1".into(), ..Api::default() };
-        Arc::new(Api { servers: vec![server.to_owned()], hostname: Some(format!("{name}.x")), ..api })
-    }
-
-    #[test]
-    fn a_change_costs_what_it_changes() {
-        let telemetry = Telemetry::new(1);
-        let first = with(&Arc::default(), |snapshot| {
-            snapshot.apis.insert("a/v1".into(), api("a", "http://a"));
-            snapshot.apis.insert("b/v1".into(), api("b", "http://b"));
-            let rate = Some(Rate { limit: 1, window_ms: 1_000 });
-            let ana = Consumer { id: "ana".into(), rate, active: true, ..Consumer::default() };
-            snapshot.consumers.insert("ana".into(), Arc::new(ana));
-        });
-        let one = prepare(&first, &Prepared::default(), &telemetry);
-        let second = with(&first, |snapshot| {
-            snapshot.apis.insert("a/v1".into(), api("a", "http://c"));
-        });
-        let two = prepare(&second, &one, &telemetry);
-        let same = |name: &str| Arc::ptr_eq(&one.routes[name], &two.routes[name]);
-        assert!(!same("a/v1") && same("b/v1"));
-        assert_eq!(two.hosts["a.x"].targets.servers[0].host, "c:80");
-        assert!(Arc::ptr_eq(&one.consumers["ana"], &two.consumers["ana"]));
-        assert_eq!(one.identity, two.identity, "nobody may show another thing");
-        let third = with(&second, |snapshot| {
-            snapshot.apis.remove("a/v1");
-            snapshot.consumers["ana"] =
-                Arc::new(Consumer { active: false, ..(*snapshot.consumers["ana"]).clone() });
-        });
-        let three = prepare(&third, &two, &telemetry);
-        assert!(three.routes.get("a/v1").is_none() && three.hosts.get("a.x").is_none());
-        assert!(three.identity > two.identity && !three.consumers["ana"].alive());
-        let limiter = |prepared: &Prepared| prepared.consumers["ana"].limiter.clone().unwrap();
-        assert!(Arc::ptr_eq(&limiter(&two), &limiter(&three)), "it goes on where it stood");
-        let fourth = with(&third, |snapshot| snapshot.counters += 1);
-        let four = prepare(&fourth, &three, &telemetry);
-        assert!(!Arc::ptr_eq(&limiter(&three), &limiter(&four)));
-    }
-
-    proptest! {
-        /// Whatever passes `check` loads whole.
-        #[test]
-        fn what_passes_loads(uris in proptest::collection::vec("/?[a-z{}*/]{0,12}", 0..6), server in ".{0,20}") {
-            let endpoints: Vec<Endpoint> = uris
-                .iter()
-                .map(|uri| Endpoint { method: "GET".into(), uri: uri.clone(), ..Endpoint::default() })
-                .collect();
-            let api = Arc::new(Api { endpoints, ..(*api("a", &server)).clone() });
-            let snapshot = with(&Arc::default(), |snapshot| drop(snapshot.apis.insert("a/v1".into(), api)));
-            let prepared = prepare(&snapshot, &Prepared::default(), &Telemetry::new(1));
-            let passes = check(&Snapshot::default(), &snapshot).is_empty();
-            prop_assert_eq!(passes, prepared.routes.get("a/v1").is_some());
-        }
-    }
-}
+mod tests;

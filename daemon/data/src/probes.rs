@@ -98,7 +98,9 @@ impl Probed {
     }
 
     async fn keep(self, gate: Rc<Semaphore>, check: HealthCheck) {
-        let mut judge = Judge { out: self.first.sick.load(Ordering::Relaxed), row: 0 };
+        // Of several lists some may be new and know nothing yet.
+        let out = self.servers.iter().any(|server| server.sick.load(Ordering::Relaxed));
+        let mut judge = Judge { out, row: 0 };
         self.tell(judge.out);
         let head = format!(
             "GET {}{} HTTP/1.1\r\nhost: {}\r\nuser-agent: gatehouse-probe\r\naccept: */*\r\nconnection: close\r\n\r\n",

@@ -6,6 +6,7 @@ use crate::client::head::BadHead;
 use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::policies::standing::Standing;
+use std::io::Write as _;
 
 /// The answer to a path that is nobody's.
 pub(crate) const UNKNOWN_PATH: &str = r#"{"detail":"Not Found"}"#;
@@ -90,7 +91,7 @@ pub(crate) const fn policy(failure: Failure) -> &'static str {
 
 /// The answer to a failure; `detail` goes into its text, as JSON takes it.
 pub(crate) fn rescue(failure: Failure, detail: Option<&str>, call: &Told<'_>) -> Answer {
-    let (status, body) = body(failure, detail, call);
+    let (status, body) = body(failure, detail, (call.strict_envelope, call.now_ms));
     let mut answer = Answer::new(status, call.lane);
     match failure {
         Failure::RateLimited(millis) | Failure::CircuitOpen(millis) => {
@@ -117,28 +118,32 @@ pub(crate) struct Told<'a> {
 
 /// `X-RateLimit-*` (spec/doorman.md 5.3).
 pub(crate) fn limits(answer: &mut Answer, standing: &Standing) {
-    let mut number = |name: &[u8], number: u64| answer.field(name, number.to_string().as_bytes());
-    number(b"x-ratelimit-limit", standing.limit);
-    number(b"x-ratelimit-remaining", standing.remaining);
-    number(b"x-ratelimit-reset", u64::try_from(standing.reset_secs()).unwrap_or(0));
+    // Into memory: this cannot fail.
+    let mut number = |name: &str, number: u64| drop(write!(answer.head, "{name}: {number}\r\n"));
+    number("x-ratelimit-limit", standing.limit);
+    number("x-ratelimit-remaining", standing.remaining);
+    number("x-ratelimit-reset", u64::try_from(standing.reset_secs()).unwrap_or(0));
     if let Some((limit, remaining)) = standing.burst {
-        number(b"x-ratelimit-burst-limit", limit);
-        number(b"x-ratelimit-burst-remaining", remaining);
+        number("x-ratelimit-burst-limit", limit);
+        number("x-ratelimit-burst-remaining", remaining);
     }
 }
 
 /// Status and body as they are sent. Codes and texts are our own and need no escaping; a detail is escaped.
-fn body(failure: Failure, detail: Option<&str>, told: &Told<'_>) -> (u16, String) {
+fn body(failure: Failure, detail: Option<&str>, (strict, now_ms): (bool, i64)) -> (u16, String) {
     let (status, code, text) = row(failure);
     let text = match detail {
         Some(detail) => {
             // It was a text: it can be written as one.
             let quoted = serde_json::to_string(detail).unwrap_or_default();
-            format!("{text}: {}", quoted.trim_matches('"'))
+            let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            format!("{text}: {}", inner.unwrap_or_default())
         }
         None => text.to_owned(),
     };
-    if told.strict_envelope {
+    // The answers of the tier and of the platform's address lists are the same in both modes (spec/doorman.md 1.1).
+    let bare = matches!(failure, Failure::Tier(_) | Failure::PlatformDenied | Failure::PlatformNotAllowed);
+    if strict && !bare {
         return (
             200,
             format!(r#"{{"status_code":{status},"error_code":"{code}","error_message":"{text}"}}"#),
@@ -149,7 +154,7 @@ fn body(failure: Failure, detail: Option<&str>, told: &Told<'_>) -> (u16, String
             r#"{{"error":"Rate limit exceeded","error_code":"{code}","error_message":"{text}","message":"{text}","limit":{},"remaining":0,"reset_at":{},"retry_after":{}}}"#,
             standing.limit,
             standing.reset_secs(),
-            standing.retry_after_secs(told.now_ms),
+            standing.retry_after_secs(now_ms),
         ),
         Failure::PlatformDenied | Failure::PlatformNotAllowed => {
             format!(r#"{{"status_code":{status},"error_code":"{code}","error_message":"{text}"}}"#)
@@ -161,8 +166,11 @@ fn body(failure: Failure, detail: Option<&str>, told: &Told<'_>) -> (u16, String
 
 #[cfg(test)]
 mod tests {
-    use super::row;
+    use super::{body, row};
     use crate::failure::Failure;
+    use crate::policies::standing::Standing;
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     #[test]
     fn refusals_of_older_clients_are_as_they_know_them() {
@@ -175,6 +183,37 @@ mod tests {
         ] {
             let found = row(failure);
             assert_eq!((found.0, found.1), (status, code), "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn strict_envelopes_leave_the_tiers_and_the_platforms_refusals_as_they_are() {
+        let standing = Standing::new(1, 0, 1, 5_000);
+        for (failure, plain, strict) in [
+            (Failure::Unauthenticated, 401, 200),
+            (Failure::Rule(standing), 429, 200),
+            (Failure::RateLimited(1), 429, 200),
+            (Failure::ApiDenied, 403, 200),
+            (Failure::Tier(standing), 429, 429),
+            (Failure::PlatformDenied, 403, 403),
+            (Failure::PlatformNotAllowed, 403, 403),
+        ] {
+            let sent = [false, true].map(|strict| body(failure, None, (strict, 0)));
+            assert_eq!([sent[0].0, sent[1].0], [plain, strict], "{failure:?}");
+            let parsed: Value = serde_json::from_str(&sent[1].1).unwrap();
+            let enveloped = parsed["status_code"] == plain && strict == 200;
+            assert!(enveloped || sent[0] == sent[1], "{failure:?} {sent:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a detail says, the answer is JSON and says it.
+        #[test]
+        fn never_panics_and_a_detail_comes_back(detail in "[a\"\\\\ \\n\\PC]{0,20}", strict: bool) {
+            let (_, body) = body(Failure::Invalid, Some(&detail), (strict, 0));
+            let parsed: Value = serde_json::from_str(&body).unwrap();
+            let end = format!(": {detail}");
+            prop_assert!(parsed["error_message"].as_str().unwrap().ends_with(&end));
         }
     }
 }

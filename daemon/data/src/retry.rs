@@ -29,7 +29,7 @@ pub(crate) struct Sent {
     pub(crate) begun: bool,
     /// The body can be sent once more: there is none, none of it was taken, or it was kept.
     pub(crate) repeatable: bool,
-    /// The method is idempotent (RFC 9110 9.2.2), or the protocol's calls are retried whatever they do (SOAP).
+    /// The method is idempotent (RFC 9110 9.2.2).
     pub(crate) idempotent: bool,
 }
 

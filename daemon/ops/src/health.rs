@@ -11,6 +11,7 @@ use std::time::Duration;
 
 mod audit;
 mod backups;
+mod config;
 mod disk;
 mod engine;
 mod records;
@@ -42,6 +43,7 @@ pub(crate) const LIST: &[Check] = &[
     Check { name: "disk", look: |sight| Box::pin(disk::look(sight)) },
     Check { name: "audit", look: |sight| Box::pin(audit::look(sight)) },
     Check { name: "backups", look: |sight| Box::pin(backups::look(sight)) },
+    Check { name: "config", look: |sight| Box::pin(config::look(sight)) },
     Check { name: "upstreams", look: |sight| Box::pin(upstreams::look(sight)) },
     Check { name: "engine", look: |sight| Box::pin(engine::look(sight)) },
     Check { name: "records", look: |sight| Box::pin(records::look(sight)) },

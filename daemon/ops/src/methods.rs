@@ -1,6 +1,7 @@
 //! THE LIST of ops methods: verb, path, permission, handler. `common/src/ops.rs` is the same page for clients.
 
 mod audit;
+mod config;
 mod entities;
 mod health;
 mod hello;
@@ -73,6 +74,13 @@ methods! {
     GET "/v1/tokens" Read entities::tokens;
     GET "/v1/sessions" Read entities::sessions;
     GET "/v1/backups" Read entities::backups;
+    GET "/v1/config/export" Read config::export;
+    GET "/v1/config/schema" Read config::schema;
+    GET "/v1/config/revisions" Read config::revisions;
+    GET "/v1/config/folder" Read config::folder;
+    POST "/v1/config/plan" Write config::plan;
+    POST "/v1/config/apply" Write config::apply;
+    POST "/v1/config/rollback" Write config::rollback;
     GET "/v1/health" Read health::health;
     POST "/v1/plans" Read runs::plan;
     POST "/v1/runs" ByTier runs::start;

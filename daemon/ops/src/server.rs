@@ -7,7 +7,7 @@ use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use gatehouse_common::limits::OPS_BODY_BYTES;
+use gatehouse_common::limits::{CONFIG_BODY_BYTES, OPS_BODY_BYTES};
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::permission::grant;
 use gatehouse_corridor::tasks::TaskGroup;
@@ -47,13 +47,19 @@ pub(crate) fn serve(
     Ok(handle)
 }
 
+/// Largest body of a path, bytes: files that declare the whole configuration are larger than any other.
+fn most(path: &str) -> usize {
+    if path.starts_with("/v1/config/") { CONFIG_BODY_BYTES } else { OPS_BODY_BYTES }
+}
+
 fn mount(config: &mut web::ServiceConfig) {
     let mut paths: BTreeMap<&str, Vec<&'static Method>> = BTreeMap::new();
     for method in LIST {
         paths.entry(method.path).or_default().push(method);
     }
     for (path, methods) in paths {
-        let resource = methods.into_iter().fold(web::resource(path), |resource, method| {
+        let whole = web::resource(path).app_data(web::PayloadConfig::new(most(path)));
+        let resource = methods.into_iter().fold(whole, |resource, method| {
             let route = web::method(method.verb.clone());
             resource.route(route.to(
                 move |inner: Data<Inner>, request: HttpRequest, body: Result<Bytes, actix_web::Error>| {
@@ -78,16 +84,16 @@ async fn answer(
         if method.needs == Needs::Write {
             grant.write()?;
         }
-        let body = body.map_err(|error| unreadable(&error))?;
+        let body = body.map_err(|error| unreadable(&error, most(method.path)))?;
         (method.handler)(Call { ops: inner, peer, grant, request, body }).await
     };
     outcome.await.unwrap_or_else(|problem| rendered(&problem))
 }
 
-fn unreadable(error: &actix_web::Error) -> Problem {
+fn unreadable(error: &actix_web::Error, most: usize) -> Problem {
     match error.as_response_error().status_code() {
         StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(Code::TooLarge, format!("the body is larger than {OPS_BODY_BYTES} bytes"))
+            Problem::new(Code::TooLarge, format!("the body is larger than {most} bytes"))
         }
         _ => Problem::new(Code::BadInput, format!("the body could not be read: {error}")),
     }

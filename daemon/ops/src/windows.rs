@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_second_holds_what_came_within_it() {
         let telemetry = Telemetry::new(1);
-        let stats = telemetry.set_routes(&[(RouteId::from("r"), "shop/v1".to_owned())]);
+        let stats = [telemetry.route_stats(&RouteId::from("r"), "shop/v1")];
         let windows = Windows::default();
         let mut sampler = Sampler::default();
         for (requests, micros) in [(3, 100), (0, 0), (5, 9_000)] {

@@ -5,7 +5,6 @@ use actix_web::cookie::time::OffsetDateTime;
 use gatehouse_common::ops::logs::Level;
 use gatehouse_common::redact::Redactor;
 use gatehouse_corridor::telemetry::AccessRecord;
-use serde::Serialize;
 use std::fmt::Write as _;
 
 /// Unix milliseconds as text (RFC 3339, UTC), as records and the log have them. Remembers its last second: a batch holds few.
@@ -58,8 +57,7 @@ pub(super) struct Lines {
     trace: String,
 }
 
-/// A record as it stands in the file. Names of spec/doorman.md 7 beside ours; what is mostly empty is left out then.
-#[derive(Serialize)]
+/// A record as it stands in the file. Names of spec/doorman.md 7 beside ours.
 struct Line<'r> {
     timestamp: &'r str,
     level: &'static str,
@@ -79,24 +77,13 @@ struct Line<'r> {
     bytes_out: u64,
     upstream: &'r str,
     failure: &'r str,
-    #[serde(skip_serializing_if = "str::is_empty")]
     policy: &'r str,
-    #[serde(skip_serializing_if = "is_zero")]
     priority: u8,
-    #[serde(skip_serializing_if = "is_zero")]
     retries: u8,
-    #[serde(skip_serializing_if = "is_zero")]
     upstream_timeouts: u8,
-    #[serde(skip_serializing_if = "str::is_empty")]
     trace_id: &'r str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<&'r str>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     test: bool,
-}
-
-fn is_zero(number: &u8) -> bool {
-    *number == 0
 }
 
 impl Lines {
@@ -142,14 +129,85 @@ impl Lines {
             test: record.test,
         };
         if self.json {
-            // Straight into the batch: a tree of values first would cost as much as a sixth of the whole request.
-            // Into memory: this cannot fail.
-            serde_json::to_writer(&mut *into, &line).ok();
-            into.push(b'\n');
+            json(&line, into);
         } else {
             plain(&line, into);
         }
     }
+}
+
+/// A JSON text. Nearly all are written as they are; one look over a whole text costs less than one at each byte.
+fn text(into: &mut Vec<u8>, name: &str, text: &str) {
+    into.extend_from_slice(name.as_bytes());
+    let special = |any, byte: &u8| any | (*byte < b' ') | (*byte == b'"') | (*byte == b'\\');
+    if text.as_bytes().iter().fold(false, special) {
+        // Into memory: this cannot fail.
+        serde_json::to_writer(into, text).ok();
+        return;
+    }
+    into.push(b'"');
+    into.extend_from_slice(text.as_bytes());
+    into.push(b'"');
+}
+
+fn number(into: &mut Vec<u8>, name: &str, number: impl serde::Serialize) {
+    into.extend_from_slice(name.as_bytes());
+    // Into memory: this cannot fail.
+    serde_json::to_writer(into, &number).ok();
+}
+
+/// A line of JSON, straight into the batch: by serde, which looks at names and values byte by byte, it costs a tenth of
+/// the whole request.
+fn json(line: &Line<'_>, into: &mut Vec<u8>) {
+    text(into, r#"{"timestamp":"#, line.timestamp);
+    text(into, r#","level":"#, line.level);
+    number(into, r#","at_unix_ms":"#, line.at_unix_ms);
+    for (name, value) in [
+        (r#","request_id":"#, line.request_id),
+        (r#","method":"#, line.method),
+        (r#","path":"#, line.path),
+        (r#","protocol":"#, line.protocol),
+        (r#","route":"#, line.route),
+        (r#","consumer":"#, line.consumer),
+        (r#","username":"#, line.username),
+        (r#","client_ip":"#, line.client_ip),
+    ] {
+        text(into, name, value);
+    }
+    number(into, r#","status":"#, line.status);
+    for (name, value) in [
+        (r#","micros":"#, line.micros),
+        (r#","upstream_micros":"#, line.upstream_micros),
+        (r#","bytes_in":"#, line.bytes_in),
+        (r#","bytes_out":"#, line.bytes_out),
+    ] {
+        number(into, name, value);
+    }
+    text(into, r#","upstream":"#, line.upstream);
+    text(into, r#","failure":"#, line.failure);
+    // What is mostly empty is left out then.
+    for (name, value) in [
+        (r#","policy":"#, line.policy),
+        (r#","trace_id":"#, line.trace_id),
+        (r#","user_agent":"#, line.user_agent.unwrap_or_default()),
+    ] {
+        if !value.is_empty() {
+            text(into, name, value);
+        }
+    }
+    for (name, value) in [
+        (r#","priority":"#, line.priority),
+        (r#","retries":"#, line.retries),
+        (r#","upstream_timeouts":"#, line.upstream_timeouts),
+    ] {
+        if value > 0 {
+            number(into, name, value);
+        }
+    }
+    if line.test {
+        into.extend_from_slice(br#","test":true"#);
+    }
+    into.extend_from_slice(b"}\n");
 }
 
 /// A word of a plain line: as it is, or quoted where it could be taken for more than one.

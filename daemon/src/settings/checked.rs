@@ -1,6 +1,7 @@
 //! Merged text to typed settings; every problem at once, each naming its setting.
 
 use super::guards;
+use super::keeping::Keeping;
 use super::secrets;
 use super::signing::SigningKey;
 use super::{Merged, Value};
@@ -50,6 +51,7 @@ pub(crate) struct Settings {
     pub(crate) strict_envelope: bool,
     pub(crate) enforce_admin_subscription: bool,
     pub(crate) page_size_max: usize,
+    pub(crate) keeping: Keeping,
     pub(crate) cookie_secure: bool,
     pub(crate) cookie_samesite: String,
     pub(crate) cookie_domain: Option<String>,
@@ -251,6 +253,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         strict_envelope: r.flag("strict_envelope"),
         enforce_admin_subscription: r.flag("enforce_admin_subscription"),
         page_size_max: r.number("page_size_max", 1, 1_000),
+        keeping: r.keeping(),
         cookie_secure: tls_in_front || r.flag("cookie_secure"),
         cookie_samesite: r.one_of("cookie_samesite", &["strict", "lax", "none"]),
         cookie_domain: r.optional("cookie_domain"),

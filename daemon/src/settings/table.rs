@@ -128,6 +128,9 @@ settings! {
     enforce_admin_subscription "false" [same("ENFORCE_ADMIN_SUBSCRIPTION")]
         => "Administrators need subscriptions too.";
     page_size_max "1000" [same("MAX_PAGE_SIZE")] => "Largest page of a list.";
+    history_revisions "1000" => "Changes of the configuration that are kept, so that they can be seen and taken back.";
+    history_bytes "67108864" => "Bytes of rows kept for that; a change that alone is larger cannot be taken back.";
+    config_dir "" start => "Folder of declared configuration (`*.toml`, `*.yaml`, `*.yml`), watched; empty watches none. docs/configuration.md.";
     tls_in_front "false" [same("HTTPS_ONLY")] => "A proxy in front speaks TLS: Secure cookies.";
     cookie_secure "false" [same("COOKIE_SECURE")] => "Secure cookies without `tls_in_front`.";
     cookie_samesite "strict" [same("COOKIE_SAMESITE")] => "strict, lax or none.";

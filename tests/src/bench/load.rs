@@ -41,6 +41,38 @@ fn result(output: &str) -> Option<[f64; 5]> {
     numbers.try_into().ok()
 }
 
+/// What wrk saw.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub(crate) requests: f64,
+    pub(crate) micros: f64,
+    pub(crate) errors: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+}
+
+/// Asks for one URL with this token, as fast as it is answered.
+pub(crate) fn drive(
+    (url, token): (&str, &str),
+    script: &Path,
+    connections: u32,
+    seconds: u32,
+) -> anyhow::Result<Seen> {
+    let output = pinned(LOAD, Path::new("/usr/bin/wrk"))
+        .args(["--latency", "--timeout", "10s", "--threads", "1"])
+        .args(["--connections", &connections.to_string(), "--duration", &format!("{seconds}s")])
+        .args(["--header", &format!("Authorization: Bearer {token}"), "--script"])
+        .arg(script)
+        .arg(url)
+        .output()
+        .context("starting wrk")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let [requests, micros, errors, p50_us, p99_us] =
+        result(&text).with_context(|| format!("{url}: wrk said {text}"))?;
+    anyhow::ensure!(requests > 0.0, "{url}, {connections} connections: nothing was answered");
+    Ok(Seen { requests, micros, errors, p50_us, p99_us })
+}
+
 /// Loads a proxy.
 pub(crate) fn measure(
     line: &Line,
@@ -50,26 +82,17 @@ pub(crate) fn measure(
     seconds: u32,
 ) -> anyhow::Result<Sample> {
     let before = process::cpu_us(line.pid())?;
-    let output = pinned(LOAD, Path::new("/usr/bin/wrk"))
-        .args(["--latency", "--timeout", "10s", "--threads", "1"])
-        .args(["--connections", &connections.to_string(), "--duration", &format!("{seconds}s")])
-        .args(["--header", &format!("Authorization: Bearer {}", line.token), "--script"])
-        .arg(script)
-        .arg(format!("{}/{body}", line.base))
-        .output()
-        .context("starting wrk")?;
+    let seen = drive((&format!("{}/{body}", line.base), &line.token), script, connections, seconds)?;
     std::thread::park_timeout(SETTLE);
     let used = process::cpu_us(line.pid())? - before;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let what = || format!("{}, {body}, {connections} connections: wrk said {text}", line.name);
-    let [requests, micros, errors, p50_us, p99_us] = result(&text).with_context(what)?;
-    anyhow::ensure!(requests > 0.0 && errors == 0.0, "{}", what());
+    let what = || format!("{}, {body}, {connections} connections: {seen:?}", line.name);
+    anyhow::ensure!(seen.errors == 0.0, "{}", what());
     Ok(Sample {
-        requests,
-        cpu_us: used / requests,
-        per_second: requests * 1e6 / micros,
-        p50_us,
-        p99_us,
+        requests: seen.requests,
+        cpu_us: used / seen.requests,
+        per_second: seen.requests * 1e6 / seen.micros,
+        p50_us: seen.p50_us,
+        p99_us: seen.p99_us,
         rss_kib: process::rss_kib(line.pid())? as f64,
     })
 }

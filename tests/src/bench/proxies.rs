@@ -13,11 +13,11 @@ use std::process::{Child, Command, Stdio};
 /// Signs the tokens; HAProxy verifies with it what Gatehouse issued.
 const SIGNING_KEY: &str = "a-key-for-this-benchmark-and-nothing-else";
 /// Every proxy is asked for the same path.
-const PREFIX: &str = "/api/rest/bench/v1";
+pub(crate) const PREFIX: &str = "/api/rest/bench/v1";
 
 /// A server that is ended by its pid.
 #[derive(Debug)]
-struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
 }
@@ -86,8 +86,29 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+/// What a program runs under.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Under<'p> {
+    Processor(usize),
+    /// Counts from the moment it is told to, and dumps into this file with a number behind its name.
+    Callgrind(&'p Path),
+}
+
+impl Under<'_> {
+    fn command(self, program: &Path) -> Command {
+        let file = match self {
+            Self::Processor(processor) => return pinned(processor, program),
+            Self::Callgrind(file) => file,
+        };
+        let mut command = Command::new("/usr/bin/valgrind");
+        command.args(["--tool=callgrind", "--instr-atstart=no"]);
+        command.arg(format!("--callgrind-out-file={}", file.display())).arg(program);
+        command
+    }
+}
+
 /// nginx with one worker, all its files in a folder of its own.
-fn nginx(folder: PathBuf, processor: usize, port: u16, http: &str) -> anyhow::Result<Server> {
+fn nginx(folder: PathBuf, under: Under<'_>, port: u16, http: &str) -> anyhow::Result<Server> {
     std::fs::create_dir_all(&folder)?;
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display()))
@@ -100,9 +121,12 @@ fn nginx(folder: PathBuf, processor: usize, port: u16, http: &str) -> anyhow::Re
         place = folder.display()
     );
     let text = if is_root() { format!("user root;\n{text}") } else { text };
+    // One process to look at.
+    let text =
+        if matches!(under, Under::Callgrind(_)) { format!("master_process off;\n{text}") } else { text };
     let file = folder.join("nginx.conf");
     std::fs::write(&file, text)?;
-    let mut command = pinned(processor, Path::new("/usr/sbin/nginx"));
+    let mut command = under.command(Path::new("/usr/sbin/nginx"));
     command.arg("-e").arg(folder.join("error.log")).arg("-c").arg(file);
     Server::start(command, port, &folder.join("output"))
 }
@@ -127,11 +151,16 @@ impl Upstream {
             "open_file_cache max=100 inactive=1h; server {{ listen 127.0.0.1:{port} backlog=4096;\n\
              location / {{ root {files}; }} location {PREFIX}/ {{ alias {files}/; }} }}"
         );
-        Ok(Self(nginx(folder.join("upstream"), LOAD, port, &http)?))
+        Ok(Self(nginx(folder.join("upstream"), Under::Processor(LOAD), port, &http)?))
     }
 
-    fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.0.port
+    }
+
+    /// A body without a proxy before it.
+    pub(crate) fn url(&self, body: &str) -> String {
+        format!("http://127.0.0.1:{}{PREFIX}/{body}", self.0.port)
     }
 }
 
@@ -142,15 +171,16 @@ pub(crate) fn all(
     upstream: &Upstream,
     bodies: &[(&str, usize)],
 ) -> anyhow::Result<Vec<Line>> {
-    let (daemon, token) = gatehouse(gatehoused, &folder.join("gatehouse"), upstream.port(), bodies)?;
+    let under = Under::Processor(PROXY);
+    let (daemon, token) = gatehouse((gatehoused, under), &folder.join("gatehouse"), upstream.port(), bodies)?;
     let base = |port: u16| format!("http://127.0.0.1:{port}{PREFIX}");
     let other = |name, server: anyhow::Result<Server>| -> anyhow::Result<Line> {
         let server = server.context(name)?;
         Ok(Line { name, base: base(server.port), token: token.clone(), kind: Kind::Other(server) })
     };
     Ok(vec![
-        other(BASE, nginx_proxy(folder.join("nginx-plain"), upstream.port(), false))?,
-        other("nginx limit+log", nginx_proxy(folder.join("nginx-full"), upstream.port(), true))?,
+        other(BASE, nginx_proxy((folder.join("nginx-plain"), under), upstream.port(), false))?,
+        other("nginx limit+log", nginx_proxy((folder.join("nginx-full"), under), upstream.port(), true))?,
         other("haproxy jwt+limit+log", haproxy(&folder.join("haproxy"), upstream.port()))?,
         Line {
             name: "gatehouse",
@@ -161,7 +191,7 @@ pub(crate) fn all(
     ])
 }
 
-fn nginx_proxy(folder: PathBuf, upstream: u16, full: bool) -> anyhow::Result<Server> {
+fn nginx_proxy((folder, under): (PathBuf, Under<'_>), upstream: u16, full: bool) -> anyhow::Result<Server> {
     let port = free_port()?;
     let (zone, limit) = if full {
         let log = folder.join("access.jsonl");
@@ -182,7 +212,7 @@ fn nginx_proxy(folder: PathBuf, upstream: u16, full: bool) -> anyhow::Result<Ser
          server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ {limit} proxy_pass http://bodies;\n\
          proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_max_temp_file_size 0; }} }}"
     );
-    nginx(folder, PROXY, port, &http)
+    nginx(folder, under, port, &http)
 }
 
 fn haproxy(folder: &Path, upstream: u16) -> anyhow::Result<Server> {
@@ -219,14 +249,25 @@ backend bodies
     Server::start(command, port, &folder.join("access.jsonl"))
 }
 
+/// nginx as it is compared with, under callgrind; its pid and its URL with it.
+pub(crate) fn counted_nginx(
+    folder: PathBuf,
+    counts: &Path,
+    upstream: u16,
+) -> anyhow::Result<(Server, u32, String)> {
+    let server = nginx_proxy((folder, Under::Callgrind(counts)), upstream, false)?;
+    let (pid, base) = (server.child.id(), format!("http://127.0.0.1:{}{PREFIX}", server.port));
+    Ok((server, pid, base))
+}
+
 /// The whole chain: token, subscription, group, a limit that is never reached, the record. A token with it.
-fn gatehouse(
-    gatehoused: &Path,
+pub(crate) fn gatehouse(
+    (gatehoused, under): (&Path, Under<'_>),
     folder: &Path,
     upstream: u16,
     bodies: &[(&str, usize)],
 ) -> anyhow::Result<(Daemon, String)> {
-    let mut command = pinned(PROXY, gatehoused);
+    let mut command = under.command(gatehoused);
     command.env_clear().stdin(Stdio::null());
     // The harness makes password hashes cheap; here they are as in production.
     let settings = [

@@ -9,6 +9,7 @@ use crate::envelope::{Reply, answer};
 use crate::index::{self, By};
 use crate::session::{COOKIE, Caller, caller, credential, source};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::refusals;
 use crate::subjects::roles::last_admin;
 use crate::subjects::sessions::{self, Standing, revoked_row, sweep};
 use crate::subjects::tokens::{self, Claims, Wanted};
@@ -54,6 +55,8 @@ async fn login(
 ) -> HttpResponse {
     let now_ms = control.clock.unix_ms();
     let standing = control.logins.attempt(control.config().login_limit, &source(&control, &request), now_ms);
+    let asked = body.as_ref().ok().and_then(|body| serde_json::from_slice::<Value>(body).ok());
+    let asked = asked.and_then(|body| Some(body.get("email")?.as_str()?.to_owned())).unwrap_or_default();
     let outcome = if standing.refused {
         Err(Problem::compat(429, "IP_RATE_LIMIT", "Too many login attempts from this address"))
     } else {
@@ -62,6 +65,9 @@ async fn login(
             Err(error) => Err(super::unreadable(&error)),
         }
     };
+    if let Err(problem) = &outcome {
+        refusals::login(&control, &request, &asked, problem);
+    }
     let token = outcome.as_ref().ok().map(|(token, _)| token.clone());
     let outcome = outcome.map(|(token, _)| Reply::Data(200, json!({ "access_token": token })));
     let mut response = answer(&control, &request, outcome);
@@ -106,7 +112,7 @@ async fn attempt(
 }
 
 /// By user name or e-mail address.
-fn find(state: &State, name: &str) -> Option<Arc<Row>> {
+pub(crate) fn find(state: &State, name: &str) -> Option<Arc<Row>> {
     let mail = index::mail(name);
     let by_mail = || state.get("users", state.keys_by(By::UserEmail, &mail).next()?);
     state.get("users", name).or_else(by_mail).cloned()

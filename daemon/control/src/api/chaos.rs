@@ -92,6 +92,7 @@ fn errors(control: &Inner) -> u64 {
 async fn toggle(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let asked = schema::create(FIELDS, &json(body)?)?;
     caller(control, request)?.needs("manage_gateway", "TLS001")?;
+    super::real(request)?;
     let (backend, now_ms) = (asked.text("backend"), control.clock.unix_ms());
     let lasts = Some(asked.number("duration_ms")).filter(|lasts| *lasts > 0).unwrap_or(OUTAGE_MS);
     let until_ms = asked.flag("enabled").then(|| now_ms + lasts.min(OUTAGE_MS));

@@ -1,5 +1,4 @@
-//! `/platform/config`: export, import and rollback of the configuration, and the settings as they count (spec/doorman.md
-//! 4.16).
+//! `/platform/config`: export and import of the configuration, and the settings as they count (spec/doorman.md 4.16).
 
 use super::query::Query;
 use super::{Outcome, json};
@@ -9,7 +8,6 @@ use crate::session::{Caller, caller};
 use crate::state::{Row, State};
 use crate::subjects::configuration::{Import, PARTS, exported, named, shown};
 use crate::subjects::roles::is_admin;
-use crate::subjects::{imports, times};
 use crate::{Inner, resource};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -33,7 +31,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         let route = web::resource(path).route(web::post().to(import));
         config.service(route.default_service(web::to(super::wrong_method)));
     }
-    resource!(config, "/config/rollback", post => rollback);
+    resource!(config, "/config/schema", get => schema);
     resource!(config, "/config/current", get => current);
     resource!(config, "/config/reload", post => reload);
     resource!(config, "/config/reloadable-keys", get => reloadable);
@@ -132,60 +130,29 @@ async fn imported(control: &Inner, request: &HttpRequest, payload: web::Payload)
     };
     let body = payload.to_bytes_limited(IMPORT_BYTES).await.map_err(large)?;
     let body = json(&body.map_err(|error| super::unreadable(&error))?)?;
-    let known: Vec<String> = snapshots(control).await?.into_keys().collect();
-    let now_ms = control.clock.unix_ms();
-    let (id, sealer) = (imports::id(now_ms), Arc::clone(&control.sealer));
-    let (snapshot_id, (tell, told)) = (id.clone(), tokio::sync::oneshot::channel());
+    let sealer = Arc::clone(&control.sealer);
+    let (tell, told) = tokio::sync::oneshot::channel();
     let make = move |state: &State, caller: &Caller| {
         caller.needs("manage_gateway", "CFG006")?;
         let import = Import::of(state, caller, &sealer, &body)?;
         let counts = import.counts.clone();
         let (draft, before) = import.draft();
-        let detail = json!({"imported": counts, "rows": named(&before, NAMED), "snapshot_id": id});
+        let detail = json!({"imported": counts, "rows": named(&before, NAMED)});
         // The asker may have gone.
         tell.send((counts, !before.is_empty())).ok();
-        if before.is_empty() {
-            return Ok(draft.detail(detail));
-        }
-        let snapshot = imports::snapshot(times::text(now_ms), &caller.name, &before);
-        imports::kept(draft.detail(detail), (&id, &snapshot), &known)
+        Ok(draft.detail(detail))
     };
-    caller.submit(control, make).await?;
+    let revision = caller.submit(control, make).await?;
     let (counts, changed) = told.await.map_err(|_| Problem::new(Code::Internal, "the import was lost"))?;
-    let snapshot_id = changed.then_some(snapshot_id);
+    // What changed nothing has nothing to take back.
+    let snapshot_id = changed.then(|| revision.0.to_string());
     Ok(Reply::Data(200, json!({"imported": counts, "snapshot_id": snapshot_id})))
 }
 
-/// What can be taken back, read where no request waits for it.
-async fn snapshots(control: &Inner) -> Result<imports::Snapshots, Problem> {
-    let store = control.store.clone();
-    let read = web::block(move || imports::read(&store)).await;
-    read.unwrap_or_else(|error| Err(Problem::new(Code::Internal, error.to_string())))
-}
-
-async fn rollback(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
-    let caller = caller(control, request)?;
-    caller.needs("manage_gateway", "CFG006")?;
-    let snapshots = snapshots(control).await?;
-    let query = Query::of(request);
-    let missing = || Problem::compat(404, "CFG408", "snapshot_id: no such snapshot, or there is none yet");
-    let newest = snapshots.keys().next_back().cloned().ok_or_else(missing)?;
-    let id = query.text("snapshot_id").map_or_else(|| newest.clone(), str::to_owned);
-    let snapshot = snapshots.get(&id).ok_or_else(missing)?;
-    let told = json!({"snapshot_id": id, "taken_at": snapshot.taken_at, "by": snapshot.by});
-    let detail = told.clone();
-    let make = move |state: &State, caller: &Caller| {
-        caller.needs("manage_gateway", "CFG006")?;
-        let later = state.table(imports::TABLE).get_max().is_some_and(|(key, _)| *key > newest);
-        if later {
-            return Err(Problem::new(Code::Conflict, "another import came in between; look again"));
-        }
-        Ok(imports::taken_back(state, caller, &snapshots, &id)?.detail(detail))
-    };
-    caller.submit(control, make).await?;
-    let mut body = told.as_object().cloned().unwrap_or_default();
-    body.insert("message".to_owned(), json!("Configuration rolled back"));
-    Ok(Reply::Data(200, Value::Object(body)))
+/// JSON Schema of files that declare the configuration; it tells nothing of this one.
+async fn schema(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
+    caller(control, request)?;
+    Ok(Reply::Bare(200, crate::declared::schema().to_string()))
 }
 
 async fn current(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
@@ -207,6 +174,7 @@ async fn current(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outco
 async fn reload(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
     caller.needs("manage_gateway", "CFG009")?;
+    super::real(request)?;
     let busy = || Problem::compat(503, "CFG010", "The daemon is ending or already reading its settings");
     match control.config().reloader.reload().await.ok_or_else(busy)? {
         Ok(waiting) => {

@@ -1,15 +1,21 @@
-//! Before every management route: the platform's cross-origin rules (spec/doorman.md 4.23). Its address lists are kept by
+//! Around every management route: the terms of a change, tags of what is shown, and the platform's cross-origin rules
+//! (spec/doorman.md 4.23). Its address lists are kept by
 //! the data plane, which sees every request first.
 
 use crate::Inner;
+use crate::api::DRY_RUN;
+use crate::api::query::Query;
+use crate::api::tags;
+use crate::change::terms::Terms;
 use crate::envelope;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue, ORIGIN};
+use actix_web::http::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, ORIGIN, SET_COOKIE};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpResponse};
+use std::sync::Arc;
 
 pub(crate) async fn gate<B: MessageBody + 'static>(
     request: ServiceRequest,
@@ -28,11 +34,47 @@ pub(crate) async fn gate<B: MessageBody + 'static>(
         put(&mut response, control.config().cors.preflight(&origin));
         return Ok(response);
     }
-    let mut response = next.call(request).await?.map_into_left_body();
+    let mut response = kept(&control, request, next).await?.map_into_left_body();
     if platform {
         put(&mut response, control.config().cors.actual(&origin));
     }
     Ok(response)
+}
+
+/// Answers under the terms of the request; what is shown as one resource says which one it is.
+async fn kept<B: MessageBody + 'static>(
+    control: &Inner,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    if request.method().is_safe() {
+        // A state that may be older than what is shown: a tag that is too old costs another look, a newer one a change.
+        let state = control.changes.state();
+        let mut response = next.call(request).await?;
+        if response.status() == StatusCode::OK
+            && let Some(tag) = tags::of(control, &state, response.request())
+        {
+            insert(&mut response, ETAG, &tag);
+        }
+        return Ok(response);
+    }
+    let if_match = request.headers().get(IF_MATCH).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let terms = Arc::new(Terms::new(Query::of(request.request()).flag(DRY_RUN), if_match.as_deref()));
+    let mut response = terms.keep(next.call(request)).await?;
+    if terms.dry {
+        // Nobody is logged in by what is not done.
+        response.headers_mut().remove(SET_COOKIE);
+    }
+    if let Some(tag) = terms.seen().tag {
+        insert(&mut response, ETAG, &tag);
+    }
+    Ok(response)
+}
+
+fn insert<B>(response: &mut ServiceResponse<B>, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
 }
 
 fn put<B>(response: &mut ServiceResponse<B>, lines: crate::subjects::cors::Lines) {

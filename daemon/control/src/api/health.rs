@@ -89,6 +89,7 @@ fn memory() -> (u64, u64) {
 async fn clear(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
     caller.needs("manage_gateway", "GTW008")?;
+    super::real(request)?;
     control.usages.clear_limits();
     control.changes.clear_caches(caller.actor()).await?;
     Ok(Reply::message(200, "All caches cleared"))

@@ -87,6 +87,11 @@ fn point(query: &Query, day: &str, time: &str, end: bool) -> Result<Option<i64>,
 
 fn wanted(query: &Query) -> Result<Wanted, Problem> {
     let text = |name: &str| query.text(name).unwrap_or_default().to_owned();
+    // Of the audit trail one asks by its own words.
+    let either = |name: &str, other: &str| match text(name) {
+        given if given.is_empty() => text(other),
+        given => given,
+    };
     let known = |name: &str| match query.text(name) {
         None => Ok(String::new()),
         Some(word) if ["platform", "auth", "gateway"].contains(&word) => Ok(word.to_owned()),
@@ -98,11 +103,11 @@ fn wanted(query: &Query) -> Result<Wanted, Problem> {
     Ok(Wanted {
         from_ms: point(query, "start_date", "start_time", false)?,
         until_ms: point(query, "end_date", "end_time", true)?,
-        user: text("user"),
+        user: either("user", "actor"),
         api: text("api"),
-        endpoint: text("endpoint"),
+        endpoint: either("endpoint", "object"),
         request: text("request_id"),
-        method: text("method"),
+        method: either("method", "action"),
         address: text("ip_address"),
         level: match text("level").to_uppercase() {
             level if level == "WARN" => "WARNING".to_owned(),

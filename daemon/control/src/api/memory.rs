@@ -38,6 +38,7 @@ async fn dump(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let wanted = wanted(request, body)?;
     let caller = caller(control, request)?;
     caller.needs("manage_security", "SEC003")?;
+    super::real(request)?;
     let (state, config, now_ms) = (caller.state.clone(), control.config(), control.clock.unix_ms());
     let work = move || dumps::write(&state, &config, wanted.as_deref(), now_ms);
     let path = web::block(work).await.map_err(|error| lost(&error))??;

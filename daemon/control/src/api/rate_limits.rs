@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 const NEEDS: (&str, &str) = ("manage_rate_limits", "RATE001");
 /// Ids that are words of a path.
-const TAKEN: [&str; 4] = ["search", "bulk", "statistics", "status"];
+pub(crate) const TAKEN: [&str; 4] = ["search", "bulk", "statistics", "status"];
 /// Rules one call may touch.
 const BULK: usize = 1_000;
 

@@ -77,6 +77,7 @@ async fn put(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
 /// Drains and starts the daemon anew; the answer leaves before.
 async fn restart(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     let caller = caller(control, request)?;
+    super::real(request)?;
     let make = |_: &State, caller: &Caller| {
         caller.needs("manage_security", "SEC003")?;
         Ok(Draft::new("service.restart", "appliance"))

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 pub(super) const NEEDS: (&str, &str) = ("manage_tiers", "TIER001");
 const NAMES: [&str; 4] = ["free", "pro", "enterprise", "custom"];
 /// Ids that are words of a path.
-const TAKEN: [&str; 8] =
+pub(crate) const TAKEN: [&str; 8] =
     ["assignments", "upgrade", "downgrade", "temporary-upgrade", "trial", "payment", "compare", "statistics"];
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -51,7 +51,7 @@ fn find<'s>(state: &'s State, id: &str) -> Result<&'s Row, Problem> {
 }
 
 /// What the table of fields cannot say.
-fn checked(mut row: Row) -> Result<Row, Problem> {
+pub(crate) fn checked(mut row: Row) -> Result<Row, Problem> {
     if let Some(name) = row.get("name").and_then(Value::as_str).filter(|name| !NAMES.contains(name)) {
         let text = format!("Validation Error: name: {name:?}: expected one of {}", NAMES.join(", "));
         return Err(Problem::compat(422, "VAL001", text).at("name"));
@@ -110,10 +110,9 @@ async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome 
         let found = |wanted: &String| fields.iter().any(|f| row.text(f).to_lowercase().contains(wanted));
         (!query.flag("enabled_only") || row.flag("enabled")) && wanted.as_ref().is_none_or(found)
     };
-    let rows: Vec<_> =
-        caller.state.rows("tiers").filter(|(_, row)| shown(row)).map(|(_, row)| json!(**row)).collect();
-    let total = rows.len();
-    let tiers: Vec<_> = rows.into_iter().skip(skip).take(limit).collect();
+    let rows = || caller.state.rows("tiers").map(|(_, row)| row).filter(|row| shown(row));
+    let total = rows().count();
+    let tiers: Vec<_> = rows().skip(skip).take(limit).map(|row| json!(**row)).collect();
     let has_next = skip.saturating_add(tiers.len()) < total;
     Ok(bare(
         200,

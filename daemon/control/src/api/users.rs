@@ -5,14 +5,12 @@ use crate::change::Draft;
 use crate::compile::consumers::bandwidth;
 use crate::envelope::Reply;
 use crate::index::{self, By};
-use crate::leases::ACCOUNTS;
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::leaving;
 use crate::subjects::passwords;
 use crate::subjects::roles::{self, is_admin};
-use crate::subjects::sessions::revoked_row;
 use crate::{Inner, resource};
 use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
@@ -58,7 +56,7 @@ pub(crate) const FIELDS: &[Field] = &[
     ("ui_access", Kind::Flag, Absent::Is(false)),
 ];
 /// Names that are words of a path.
-pub(super) const TAKEN: &[&str] = &["me", "all", "email"];
+pub(crate) const TAKEN: &[&str] = &["me", "all", "email"];
 /// Never shown.
 const HIDDEN: [&str; 4] = ["password_hash", "token_epoch", "token_epoch_before", "tokens_revoked"];
 
@@ -304,13 +302,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
             return Err(refused(403, "USR014", "Only an administrator may delete an administrator"));
         }
         let draft = Draft::new("user.delete", format!("user/{name}")).detail(json!({ "before": shown(old) }));
-        // A restored backup that still has these keys must find them dead.
-        let draft = state
-            .keys_by(By::KeyUser, &name)
-            .fold(draft, |draft, id| draft.delete("keys", id).put("revoked", id, revoked_row(i64::MAX)));
-        let draft = leaving::user(state, &name, draft);
-        let draft = draft.delete(ACCOUNTS, name.clone());
-        Ok(draft.delete("subscriptions", name.clone()).delete("users", name))
+        Ok(leaving::account(state, &name, draft))
     };
     caller.submit(control, make).await?;
     Ok(Reply::message(200, "User deleted successfully"))

@@ -1,5 +1,7 @@
 //! The change thread: drafts to one commit, and what follows from it.
 
+use super::history::{Head, History, Turned, turned};
+use super::terms::{Plan, Terms, routes};
 use super::{Configure, Draft, Job, published};
 use crate::compile::{Compiler, compile, update};
 use crate::leases::{self, Cells, Effect};
@@ -28,6 +30,7 @@ pub(super) struct Worker {
     pub(super) publisher: Publisher,
     pub(super) compiler: Compiler,
     pub(super) cells: Arc<Cells>,
+    pub(super) history: Arc<History>,
     /// What the data plane was given last, and the state it was made of.
     pub(super) published: Compiled,
     /// Whether the settings that were compiled with have changed since.
@@ -53,7 +56,53 @@ struct Group {
     compiled: Compiled,
     batch: Batch,
     waiting: Waiting,
+    /// Revisions that go into the history with it.
+    heads: Vec<Head>,
     effects: Vec<Effect>,
+}
+
+/// One draft, checked.
+struct Drafted {
+    after: State,
+    /// What would be published, if that differs.
+    compiled: Option<Arc<Snapshot>>,
+    writes: Batch,
+    effects: Vec<Effect>,
+    rows: Vec<Turned>,
+    head: Option<Head>,
+    /// Action and object.
+    plan: (String, String),
+}
+
+/// Leaves with the terms what would be done, or what it would be refused for.
+fn planned(terms: &Terms, drafted: Result<Drafted, Problem>, group: &Group) -> Result<Revision, Problem> {
+    match drafted {
+        Ok(Drafted { compiled, rows, plan: (action, object), .. }) => {
+            let routes = compiled.map(|after| routes(&group.compiled.1, &after)).unwrap_or_default();
+            terms.see(|seen| seen.plans.push(Plan { action, object, rows, routes }));
+            Ok(group.state.revision)
+        }
+        Err(problem) => {
+            terms.see(|seen| seen.refused = Some(problem.clone()));
+            Err(problem)
+        }
+    }
+}
+
+/// The head of a revision, as its record tells it.
+fn head_of(entry: &AuditEntry, undoes: Vec<u64>) -> Head {
+    Head {
+        revision: entry.revision.0,
+        at_unix_ms: entry.at_unix_ms,
+        actor: entry.actor.clone(),
+        source: entry.source.clone(),
+        action: entry.action.clone(),
+        object: entry.object.clone(),
+        rows: 0,
+        bytes: 0,
+        kept: false,
+        undoes,
+    }
 }
 
 impl Worker {
@@ -61,7 +110,8 @@ impl Worker {
         while let Some(first) = queue.blocking_recv() {
             let (state, before) = (State::clone(&self.shared.load()), self.compiler.clone());
             let (compiled, batch) = (self.published.clone(), Batch::default());
-            let mut group = Group { state, compiled, batch, waiting: Vec::new(), effects: Vec::new() };
+            let mut group =
+                Group { state, compiled, batch, waiting: Vec::new(), heads: Vec::new(), effects: Vec::new() };
             let (mut next, mut configured) = (Some(first), false);
             while let Some(mut job) = next {
                 if let Some(configure) = job.configure.take() {
@@ -97,40 +147,65 @@ impl Worker {
 
     /// Makes one draft part of the group, or answers why not; the state stays as it was then.
     fn draft(&self, job: Job, group: &mut Group) {
-        let made = catch_unwind(AssertUnwindSafe(|| (job.make)(&group.state)));
+        let Job { actor, make, terms, answer, .. } = job;
+        let made = catch_unwind(AssertUnwindSafe(|| make(&group.state)));
         let made = made.unwrap_or_else(|_| Err(Problem::new(Code::Internal, "the change could not be made")));
-        let drafted = made.and_then(|draft| {
-            let mut after = group.state.clone();
-            after.revision.0 += u64::from(draft.republish || published(&draft));
-            let mut writes = Batch::default();
-            for (table, key, row) in &draft.rows {
-                apply(&mut after, &mut writes, table, key, row.as_ref())?;
-            }
-            let compiled =
-                if published(&draft) { Some(self.loadable(&after, &group.compiled)?) } else { None };
-            let mut effects = draft.effects.clone();
-            if !draft.quiet {
-                effects.extend(leases::settled(&group.state, &draft));
-                after.audit += 1;
-                let entry = self.entry(&job.actor, draft, after.revision);
-                writes.put("outbox", &outbox_key(after.audit), json_bytes(&entry)?);
-            }
-            Ok((after, compiled, writes, effects))
+        let held = made.and_then(|draft| match &terms {
+            Some(terms) => terms.hold(&draft.rows, &group.state).map(|()| draft),
+            None => Ok(draft),
         });
+        let drafted = held.and_then(|draft| self.drafted(&actor, draft, group));
+        if let Some(terms) = terms.filter(|terms| terms.dry) {
+            // The asker may have gone.
+            drop(answer.send(planned(&terms, drafted, group)));
+            return;
+        }
         match drafted {
-            Ok((after, compiled, writes, effects)) => {
-                if let Some(compiled) = compiled {
-                    group.compiled = (after.clone(), compiled);
+            Ok(drafted) => {
+                if let Some(compiled) = drafted.compiled {
+                    group.compiled = (drafted.after.clone(), compiled);
                 }
-                group.state = after;
-                group.batch.ops.extend(writes.ops);
-                group.effects.extend(effects);
-                group.waiting.push((job.answer, Ok(group.state.revision)));
+                group.state = drafted.after;
+                group.batch.ops.extend(drafted.writes.ops);
+                group.effects.extend(drafted.effects);
+                group.heads.extend(drafted.head);
+                group.waiting.push((answer, Ok(group.state.revision)));
             }
             // The asker may have gone.
-            Err(problem) if group.waiting.is_empty() => drop(job.answer.send(Err(problem))),
-            Err(problem) => group.waiting.push((job.answer, Err(problem))),
+            Err(problem) if group.waiting.is_empty() => drop(answer.send(Err(problem))),
+            Err(problem) => group.waiting.push((answer, Err(problem))),
         }
+    }
+
+    /// What a draft would make of the group's state.
+    fn drafted(&self, actor: &Actor, draft: Draft, group: &Group) -> Result<Drafted, Problem> {
+        let mut after = group.state.clone();
+        after.revision.0 += u64::from(draft.republish || published(&draft));
+        let mut writes = Batch::default();
+        for (table, key, row) in &draft.rows {
+            apply(&mut after, &mut writes, table, key, row.as_ref())?;
+        }
+        let compiled = if published(&draft) { Some(self.loadable(&after, &group.compiled)?) } else { None };
+        let mut effects = draft.effects.clone();
+        let rows = if draft.quiet || draft.passing {
+            Vec::new()
+        } else {
+            let written = draft.rows.iter().map(|(table, key, _)| (*table, key.as_str()));
+            turned(&group.state, &after, written)
+        };
+        let plan = (draft.action.to_owned(), draft.object.clone());
+        let mut head = None;
+        if !draft.quiet {
+            effects.extend(leases::settled(&group.state, &draft));
+            after.audit += 1;
+            let undoes = draft.undoes.clone();
+            let entry = self.entry(actor, draft, after.revision);
+            if !rows.is_empty() {
+                head = Some(self.history.record(&mut writes, head_of(&entry, undoes), &rows)?);
+            }
+            writes.put("outbox", &outbox_key(after.audit), json_bytes(&entry)?);
+        }
+        Ok(Drafted { after, compiled, writes, effects, rows, head, plan })
     }
 
     /// The snapshot of a state, if the data plane would load all of it.
@@ -166,7 +241,8 @@ impl Worker {
 
     /// Whether it is on the disk.
     fn commit(&mut self, group: Group) -> bool {
-        let Group { state, compiled, mut batch, waiting, mut effects } = group;
+        let Group { state, compiled, mut batch, waiting, heads, mut effects } = group;
+        let gone = self.history.make_room(&heads, &mut batch);
         // That an account is empty is nothing to be written.
         let nothing = batch.ops.is_empty() && state.revision == self.shared.load().revision;
         batch.put("meta", REVISION_KEY, state.revision.to_string().into_bytes());
@@ -180,6 +256,7 @@ impl Worker {
         let outcome = outcome.map_err(|error| error.problem());
         if outcome.is_ok() {
             self.cells.apply(&effects);
+            self.history.written(heads, &gone);
             if state.revision != self.shared.load().revision {
                 self.publish(&state, compiled);
             }
@@ -198,6 +275,9 @@ impl Worker {
             // A change that is not published has its audit number all the same, and that must not be given twice.
             Ok(state) if (state.revision, state.audit) != (known.revision, known.audit) => {
                 tracing::warn!(target: "change", revision = %state.revision, "a change whose commit failed is there");
+                if let Err(error) = self.history.reload(&self.store) {
+                    tracing::error!(target: "change", %error, "the history cannot be read");
+                }
                 self.publish(&state, self.published.clone());
                 self.shared.store(Arc::new(state));
                 true

@@ -3,14 +3,25 @@
 use crate::api::vault;
 use crate::change::Draft;
 use crate::index::By;
+use crate::leases::ACCOUNTS;
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::sessions::revoked_row;
 use serde_json::Value;
 
 /// What belongs to a user besides keys, sessions and subscriptions.
-pub(crate) fn user(state: &State, name: &str, draft: Draft) -> Draft {
+fn user(state: &State, name: &str, draft: Draft) -> Draft {
     let draft =
         if state.get("assignments", name).is_some() { draft.delete("assignments", name) } else { draft };
     vault::of(state, name).fold(draft, |draft, (key, _)| draft.delete("vault", key.as_str()))
+}
+
+/// A user, with all that is theirs. A restored backup that still has their keys must find them dead.
+pub(crate) fn account(state: &State, name: &str, draft: Draft) -> Draft {
+    let draft = state
+        .keys_by(By::KeyUser, name)
+        .fold(draft, |draft, id| draft.delete("keys", id).put("revoked", id, revoked_row(i64::MAX)));
+    let draft = user(state, name, draft);
+    draft.delete(ACCOUNTS, name).delete("subscriptions", name).delete("users", name)
 }
 
 /// What belongs to an endpoint.

@@ -39,6 +39,11 @@ fn admins(state: &State) -> impl Iterator<Item = &str> {
     BUILT_IN.into_iter().chain(marked).flat_map(|role| state.keys_by(By::UserRole, role))
 }
 
+/// Whether there is somebody who can administer.
+pub(crate) fn administrable(state: &State) -> bool {
+    admins(state).any(|name| state.get("users", name).is_some_and(|user| user.flag("active")))
+}
+
 /// Whether nobody else could administer without this user.
 pub(crate) fn last_admin(state: &State, name: &str) -> bool {
     let active = |name: &str| state.get("users", name).is_some_and(|user| user.flag("active"));

@@ -18,7 +18,11 @@ const NONCE_BYTES: usize = 12;
 
 /// Seals and opens.
 #[derive(Clone)]
-pub(crate) struct Sealer(Aes256Gcm);
+pub(crate) struct Sealer {
+    cipher: Aes256Gcm,
+    /// Keys what is only to be recognised.
+    naming: Hkdf<Sha256>,
+}
 
 impl fmt::Debug for Sealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,7 +40,22 @@ impl Sealer {
             .map_err(|error| Problem::new(Code::Internal, format!("deriving a key: {error}")))?;
         let cipher = Aes256Gcm::new(&derived.into());
         derived.zeroize();
-        Ok(Self(cipher))
+        let mut naming = [0; 32];
+        hkdf.expand(b"gatehouse fingerprints, 1", &mut naming)
+            .map_err(|error| Problem::new(Code::Internal, format!("deriving a key: {error}")))?;
+        let named = Hkdf::from_prk(&naming);
+        naming.zeroize();
+        let naming =
+            named.map_err(|error| Problem::new(Code::Internal, format!("deriving a key: {error}")))?;
+        Ok(Self { cipher, naming })
+    }
+
+    /// A short keyed hash of a text, by which it is recognised and from which it cannot be told.
+    pub(crate) fn fingerprint(&self, place: &str, text: &str) -> String {
+        let mut hash = [0; 8];
+        // It fails for far longer ones alone.
+        self.naming.expand_multi_info(&[place.as_bytes(), b"\0", text.as_bytes()], &mut hash).ok();
+        hex::encode(hash)
     }
 
     /// # Errors
@@ -44,7 +63,7 @@ impl Sealer {
     pub(crate) fn seal(&self, place: &str, text: &str) -> Result<String, Problem> {
         let nonce: [u8; NONCE_BYTES] = rand::random();
         let payload = Payload { msg: text.as_bytes(), aad: place.as_bytes() };
-        let sealed = self.0.encrypt(&Nonce::from(nonce), payload);
+        let sealed = self.cipher.encrypt(&Nonce::from(nonce), payload);
         let sealed = sealed.map_err(|_| Problem::new(Code::Internal, format!("{place}: not encrypted")))?;
         Ok(format!("{MARK}{}", STANDARD_NO_PAD.encode([&nonce[..], &sealed].concat())))
     }
@@ -54,7 +73,7 @@ impl Sealer {
         let bytes = STANDARD_NO_PAD.decode(sealed.strip_prefix(MARK)?).ok()?;
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE_BYTES>()?;
         let payload = Payload { msg: sealed, aad: place.as_bytes() };
-        let open = self.0.decrypt(&Nonce::from(*nonce), payload).ok()?;
+        let open = self.cipher.decrypt(&Nonce::from(*nonce), payload).ok()?;
         String::from_utf8(open).ok().map(Secret::new)
     }
 }
@@ -82,6 +101,16 @@ mod tests {
             let at = at % touched.len();
             touched[at] = if touched[at] == b'A' { b'B' } else { b'A' };
             prop_assert!(sealer.open(&place, &String::from_utf8(touched).unwrap()).is_none());
+        }
+
+        #[test]
+        fn a_fingerprint_is_of_its_key_its_place_and_its_text(text in ".{0,40}") {
+            let sealer = with("one key of thirty-two characters");
+            let print = sealer.fingerprint("login", &text);
+            prop_assert_eq!(&print, &sealer.fingerprint("login", &text));
+            prop_assert_ne!(&print, &sealer.fingerprint("other", &text));
+            prop_assert_ne!(&print, &sealer.fingerprint("login", &format!("{text}x")));
+            prop_assert_ne!(&print, &with("another one of thirty-two chars.").fingerprint("login", &text));
         }
 
         #[test]

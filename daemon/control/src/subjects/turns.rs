@@ -57,7 +57,7 @@ fn due(state: &State, after_ms: i64, now_ms: i64) -> impl Iterator<Item = (&Stri
 }
 
 fn turned(state: &State, after_ms: i64, now_ms: i64) -> Draft {
-    let mut draft = Draft::new("tier.turn", "tier/assignments");
+    let mut draft = Draft::new("tier.turn", "tier/assignments").passing();
     let mut users = Vec::new();
     for (user, row) in due(state, after_ms, now_ms).take(TURNS) {
         users.push(user.clone());

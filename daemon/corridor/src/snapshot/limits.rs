@@ -92,7 +92,7 @@ pub struct Security {
     pub deny: Vec<String>,
     /// Whether forwarding headers tell the client's address.
     pub trust_forwarded: bool,
-    /// Peers whose forwarding headers count; empty: none.
+    /// Peers whose forwarding headers count, where they are trusted at all; empty: loopback and private ones.
     pub trusted_proxies: Vec<String>,
     /// Loopback peers without a forwarding header pass all address lists.
     pub localhost_bypass: bool,

@@ -108,7 +108,7 @@ async fn refuse(client: &mut Client, failure: Failure, lane: &Lane) {
     record.name(None);
     let now_ms = lane.clock.unix_ms();
     let mut answer = rescue(failure, None, &Told { lane, strict_envelope: false, now_ms });
-    record.refuse(failure, answer.status);
+    record.refuse(failure);
     record.sign(&mut answer);
     let sent = send(client, &nothing, &mut answer, lane, &mut record.access.bytes_out).await;
     record.close(sent.err());

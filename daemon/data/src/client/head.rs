@@ -29,6 +29,8 @@ use BadHead::Malformed;
 #[derive(Debug)]
 pub(crate) struct Head {
     text: Vec<u8>,
+    /// Method and target, known to be text: they are asked for again and again.
+    line: String,
     fields: Vec<(Name, Span)>,
     /// Place of the first field of each name, plus one.
     first: [u8; NAMES],
@@ -68,6 +70,7 @@ impl Default for Head {
     fn default() -> Self {
         Self {
             text: Vec::new(),
+            line: String::new(),
             fields: Vec::new(),
             first: [0; NAMES],
             method: (0, 0),
@@ -86,9 +89,9 @@ impl Head {
         self.text.get(from as usize..to as usize).unwrap_or_default()
     }
 
-    /// As text; the grammar lets only ASCII pass here.
-    fn text(&self, place: (u32, u32)) -> &str {
-        std::str::from_utf8(self.part(place)).unwrap_or_default()
+    /// Of method and target; the grammar lets only ASCII pass there.
+    fn text(&self, (from, to): (u32, u32)) -> &str {
+        self.line.get(from as usize..to as usize).unwrap_or_default()
     }
 
     pub(crate) fn method(&self) -> &str {
@@ -178,12 +181,9 @@ impl Head {
         self.clear(head);
         self.recent = found.version == Some(1);
         self.keeps = self.recent;
-        let place = |part: &str| {
-            let [_, _, from, to] = span(bytes, b"", part.as_bytes());
-            (from, to)
-        };
-        self.method = place(found.method.unwrap_or_default());
-        let authority = self.target(place(found.path.unwrap_or_default()))?;
+        self.method = self.line_with(found.method.unwrap_or_default());
+        let target = self.line_with(found.path.unwrap_or_default());
+        let authority = self.target(target)?;
         for field in found.headers.iter() {
             let name = Name::of(field.name.as_bytes());
             if let Some(first) = self.first.get_mut(name as usize).filter(|first| **first == 0) {
@@ -202,12 +202,24 @@ impl Head {
     pub(crate) fn rest(&mut self) {
         self.text.clear();
         self.text.shrink_to(REST_BYTES);
+        self.line.clear();
+        self.line.shrink_to(REST_BYTES);
         self.fields.clear();
         self.fields.shrink_to(REST_FIELDS);
         self.first = [0; NAMES];
     }
 
+    /// Adds a part of the request line; where it is then.
+    fn line_with(&mut self, part: &str) -> (u32, u32) {
+        // Below HEAD_BYTES, which fits.
+        let end = |line: &String| u32::try_from(line.len()).unwrap_or(u32::MAX);
+        let from = end(&self.line);
+        self.line.push_str(part);
+        (from, end(&self.line))
+    }
+
     fn clear(&mut self, head: &[u8]) {
+        self.line.clear();
         self.text.clear();
         self.text.extend_from_slice(head);
         self.fields.clear();
@@ -217,7 +229,7 @@ impl Head {
 
     /// Origin form, absolute form, whose authority it gives, or `*` (RFC 9112 3.2).
     fn target(&mut self, place: (u32, u32)) -> Result<Option<(u32, u32)>, BadHead> {
-        let target = self.part(place);
+        let target = self.text(place).as_bytes();
         if target.len() > TARGET_BYTES {
             return Err(BadHead::TargetTooLong);
         }
@@ -232,7 +244,7 @@ impl Head {
         let behind = |at: usize| place.0 + u32::try_from(at).unwrap_or(0);
         let from = authority.map_or(place.0, |(_, end)| behind(end));
         let authority = authority.map(|(start, end)| (behind(start), behind(end)));
-        let mark = memchr::memchr(b'?', self.part((from, place.1)));
+        let mark = memchr::memchr(b'?', self.text((from, place.1)).as_bytes());
         let path_end = mark.map_or(place.1, |mark| from + u32::try_from(mark).unwrap_or(0));
         self.path = (from, path_end);
         self.query = mark.map(|_| (path_end + 1, place.1));
@@ -242,7 +254,7 @@ impl Head {
     /// Exactly one (HTTP/1.0: at most one), a host with or without a port, and none other than the target's
     /// (RFC 9112 3.2).
     fn host(&self, authority: Option<(u32, u32)>) -> Result<(), BadHead> {
-        let authority = authority.map(|place| self.part(place));
+        let authority = authority.map(|place| self.text(place).as_bytes());
         if !authority.is_none_or(host_is_valid) {
             return Err(Malformed("the host of the request target must be a host with or without a port"));
         }

@@ -96,7 +96,10 @@ impl Decoder {
     /// A byte that is no content: of a size line, a chunk's end or a trailer.
     fn aside(&mut self, byte: u8) -> Result<State, Wrong> {
         Ok(match (self.state, byte) {
-            (State::Size(size, _), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+            (State::Size(size, begun), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                if begun && size == 0 {
+                    count(&mut self.extensions)?; // zeros without end are no content, which others bound
+                }
                 let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
                 let size = size.checked_mul(16).and_then(|size| size.checked_add(digit));
                 State::Size(size.ok_or(Wrong("a chunk that is too large"))?, true)
@@ -209,6 +212,7 @@ mod tests {
     fn a_broken_or_cut_body_is_no_whole_one() {
         let long = format!("1;{}\r\n", "x".repeat(20_000));
         let blank = format!("1{}\r\n", " ".repeat(20_000));
+        let zeros = format!("{}1\r\na\r\n0\r\n\r\n", "0".repeat(20_000));
         let trailers = format!("0\r\n{}", "T: 1\r\n".repeat(5_000));
         for bytes in [
             "",
@@ -233,6 +237,7 @@ mod tests {
             "0\r\n: 1\r\n\r\n",
             "0\r\nT: 1\r\n 2\r\n\r\n",
             &blank,
+            &zeros,
             &long,
             &trailers,
         ] {

@@ -1,5 +1,6 @@
-//! Anonymous identities (spec/doorman.md 8.5): who calls without a credential is `anon:{address}`, with a limit and
-//! with credits of its own. Which addresses will call nobody knows before, so both are counted in a table of fixed size;
+//! Anonymous identities (spec/doorman.md 8.5): who calls without a credential is `anon:{address}`, with credits of its own;
+//! rate-limit rules may count it by its address. Which addresses will call nobody knows before, so credits are counted in a
+//! table of fixed size;
 //! a user of that name, if there is one, has an account like any other and does not come here.
 
 use crate::policies::rules::owner;
@@ -13,7 +14,7 @@ use std::net::IpAddr;
 /// Sets of a table: 1 MiB, 57,000 addresses within a window.
 const SETS: usize = 8_192;
 
-/// So much for each address, calls or credits, per window.
+/// So many credits for each address, per window.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     rate: Rate,
@@ -34,7 +35,7 @@ impl Allowance {
         self.rate == rate
     }
 
-    /// Takes one for a client's address; `Err` is 429 for calls, 401 `GTW008` for credits.
+    /// Takes one for a client's address; `Err` is 401 `GTW008`.
     pub(crate) fn take(&self, client: IpAddr, now_ms: i64) -> Result<Standing, Standing> {
         let taken = self.table.take(self.table.mark(owner(client)), self.rate.limit, now_ms);
         let reset_ms = window_ends(now_ms, self.rate.window_ms);

@@ -91,12 +91,9 @@ impl Proxies {
     }
 }
 
-/// Whether a request speaks for somebody else.
-pub(crate) fn present<'v, V>(values: impl Fn(&'static str) -> V) -> bool
-where
-    V: Iterator<Item = &'v [u8]>,
-{
-    FIELDS.iter().chain(&MARKS).any(|field| values(field).next().is_some())
+/// Whether a request speaks for somebody else; `has`: whether there is a field of this name.
+pub(crate) fn present(has: impl Fn(&str) -> bool) -> bool {
+    FIELDS.iter().chain(&MARKS).any(|field| has(field))
 }
 
 /// The members of one `X-Forwarded-For` value, last one first; empty members are none (RFC 9110 5.6.1).
@@ -261,10 +258,9 @@ mod tests {
     #[test]
     fn any_field_speaks_for_another() {
         for field in FIELDS.into_iter().chain(MARKS) {
-            let values = |asked: &'static str| (asked == field).then_some(b"".as_slice()).into_iter();
-            assert!(present(values), "{field}");
+            assert!(present(|asked| asked == field), "{field}");
         }
-        assert!(!present(|_| std::iter::empty()));
+        assert!(!present(|_| false));
     }
 
     proptest! {

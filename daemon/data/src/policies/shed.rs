@@ -55,10 +55,7 @@ pub(crate) struct Gate(AtomicU64);
 impl Gate {
     /// Lets a call in if fewer than `most` are; it is out when the permit is dropped, with the last byte of its answer.
     pub(crate) fn enter<H: Deref<Target = Self>>(holder: H, most: u64) -> Option<Permit<H>> {
-        // Added first and taken back: one step where it passes, and never more than `most` that do.
-        let before = holder.0.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(holder);
-        (before < most).then_some(permit)
+        enter(&holder.0, most).then(|| Permit(holder))
     }
 
     /// Calls in flight.
@@ -66,6 +63,17 @@ impl Gate {
     pub(crate) fn in_flight(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// Counts one that comes in, if fewer than `most` are; who is refused is not counted, so that refusals, however many, fill
+/// no place.
+pub(crate) fn enter(inside: &AtomicU64, most: u64) -> bool {
+    // Added first and taken back: one step where it passes, and never more than `most` that do.
+    let passes = inside.fetch_add(1, Ordering::AcqRel) < most;
+    if !passes {
+        inside.fetch_sub(1, Ordering::AcqRel);
+    }
+    passes
 }
 
 /// A call's place.
@@ -135,6 +143,14 @@ mod tests {
             }
         });
         assert_eq!(gate.in_flight(), 0);
+    }
+
+    #[test]
+    fn refusals_take_no_place() {
+        let inside = AtomicU64::new(0);
+        assert!(enter(&inside, 2) && enter(&inside, 2));
+        (0..10).for_each(|_| assert!(!enter(&inside, 2)));
+        assert_eq!(inside.load(Ordering::Relaxed), 2);
     }
 
     proptest! {

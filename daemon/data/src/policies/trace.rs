@@ -33,12 +33,11 @@ impl Trace {
             None => (hex::<32>(chance.0.max(1)), u8::from(sample), false),
         };
         let mut parent = *b"00-00000000000000000000000000000000-0000000000000000-00";
-        let parts =
-            [(3, trace.as_slice()), (36, span.as_slice()), (53, hex::<2>(u128::from(flags)).as_slice())]
-                .map(|(at, part)| (at, part.to_vec()));
+        let flags = hex::<2>(u128::from(flags));
+        let parts = [(3, trace.as_slice()), (36, span.as_slice()), (53, flags.as_slice())];
         for (at, part) in parts {
             if let Some(place) = parent.get_mut(at..at + part.len()) {
-                place.copy_from_slice(&part);
+                place.copy_from_slice(part);
             }
         }
         Self { parent, state: if continued { joined(states) } else { None }, continued }

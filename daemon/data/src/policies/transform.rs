@@ -6,7 +6,9 @@ pub(crate) mod path;
 
 use body::{BodyChanges, BodyError};
 use fields::{Changes, Fate};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
+use std::fmt::Display;
 
 /// Fields that each side makes for itself (framing, RFC 9110 7.6.1) or that say who calls: no rule may touch them.
 const FIXED: [&str; 27] = [
@@ -39,6 +41,8 @@ const FIXED: [&str; 27] = [
     "request-id",
 ];
 const FIXED_PREFIXES: [&str; 4] = ["access-control-", "sec-websocket-", "x-forwarded-", "x-ratelimit-"];
+/// What is escaped in a query: all but the unreserved (RFC 3986 2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Statuses whose answers have a framing of their own.
 const BARE: [u16; 3] = [204, 205, 304];
 
@@ -157,12 +161,14 @@ impl Transform {
         for (pair, fate) in pairs.zip(fates) {
             match fate {
                 Fate::Keep => push([pair, ""]),
-                Fate::Rename(to) => push([&encoded(to), pair.get(name_of(pair).len()..).unwrap_or_default()]),
+                Fate::Rename(to) => {
+                    push([&encoded(to).to_string(), pair.get(name_of(pair).len()..).unwrap_or_default()])
+                }
                 Fate::Drop => {}
             }
         }
         for (name, value) in self.query.added() {
-            push([&encoded(name), &format!("={}", encoded(value))]);
+            push([&format!("{}={}", encoded(name), encoded(value)), ""]);
         }
         Some(out)
     }
@@ -228,35 +234,12 @@ fn name_of(pair: &str) -> &str {
 
 /// A name with `+` and `%xx` read; what is no escape stays.
 fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        let pair = after.get(..2).filter(|_| *byte == b'%').and_then(|pair| std::str::from_utf8(pair).ok());
-        let escaped = pair
-            .filter(|pair| pair.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        match escaped {
-            Some(escaped) => {
-                bytes.push(escaped);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => bytes.push(if *byte == b'+' { b' ' } else { *byte }),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
+fn encoded(text: &str) -> impl Display {
+    utf8_percent_encode(text, UNRESERVED)
 }
 
 #[cfg(test)]

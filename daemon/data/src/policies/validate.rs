@@ -72,6 +72,9 @@ impl Validator {
     /// The first violation.
     pub(crate) fn body(&self, content_type: Option<&str>, body: &[u8]) -> Result<(), Invalid> {
         let whole = |expected: &str| Invalid::new("", expected);
+        if content_type.is_some_and(|kind| !is_utf8(kind)) {
+            return Err(whole("a body in UTF-8"));
+        }
         let value = match content_type {
             None if body.is_empty() => Value::Null,
             Some(kind) if is_xml(kind) => xml::parse(body).map_err(whole)?,
@@ -102,6 +105,19 @@ impl Validator {
 pub(crate) fn is_xml(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     matches!(essence.as_str(), "application/xml" | "text/xml") || essence.ends_with("+xml")
+}
+
+/// Whether a media type leaves the characters as they are read here. By another table the upstream would see another
+/// document.
+fn is_utf8(content_type: &str) -> bool {
+    let parameters = content_type.split(';').skip(1).filter_map(|one| one.split_once('='));
+    let mut tables =
+        parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset")).map(|(_, table)| table);
+    let known = ["utf-8", "utf8", "us-ascii", "ascii"];
+    tables.all(|table| {
+        let table = table.trim().trim_matches(['"', '\'']);
+        known.iter().any(|known| table.eq_ignore_ascii_case(known))
+    })
 }
 
 /// Cut at a length, without control characters.
@@ -157,6 +173,9 @@ mod tests {
             ),
             ("text/xml", "<a/>", "name: expected a value"),
             ("text/xml", "<a>", "expected one root element, closed"),
+            ("text/xml; charset=utf-7", "<r><name>ab</name></r>", "expected a body in UTF-8"),
+            ("text/xml;a=b; Charset = \"UTF-8\"", "<r><name>ab</name></r>", "ok"),
+            ("application/json;charset=utf-8;charset=utf-16", r#"{"name":"ab"}"#, "expected a body in UTF-8"),
             ("text/plain", r#"{"name":"a"}"#, "expected a body of JSON or XML"),
             ("application/x-www-form-urlencoded", "name=a", "expected a body of JSON or XML"),
         ] {

@@ -22,13 +22,13 @@ pub(crate) fn check(before: &Snapshot, snapshot: &Snapshot) -> Vec<Problem> {
         if *key != api.path() {
             found("api_name", format!("{}: it lies under the key {key:?}", api.path()));
         }
-        if let Err(wrong) = Route::compile(api, &snapshot.limits, Arc::default(), &peers) {
+        if let Err(wrong) = Route::compile(api, &snapshot.limits, Arc::default(), &peers, None) {
             found(wrong.field, format!("{key}: {}", wrong.detail));
         }
     }
     for (name, consumer) in changed(&before.consumers, &snapshot.consumers) {
-        if let Err(detail) = Who::compile(consumer, None) {
-            found("tier", format!("{name}: {detail}"));
+        if let Err(wrong) = Who::compile(consumer, None) {
+            found(wrong.field, format!("{name}: {}", wrong.detail));
         }
     }
     for (key, routing) in changed(&before.routings, &snapshot.routings) {

@@ -9,7 +9,7 @@ use crate::policies::shed::Gate;
 use crate::policies::transform::{Side, Transform};
 use crate::policies::validate::Validator;
 use crate::retry::Budget;
-use crate::upstream::peer::Peers;
+use crate::upstream::peer::{Peers, Trust};
 use gatehouse_corridor::snapshot::{Api, GatewayLimits};
 use gatehouse_corridor::telemetry::RouteStats;
 use matchit::Router;
@@ -30,7 +30,7 @@ pub(crate) enum Access {
 /// An endpoint.
 pub(crate) struct Endpoint {
     /// `None`: the API's.
-    pub(crate) targets: Option<Targets>,
+    pub(crate) targets: Option<Arc<Targets>>,
     pub(crate) validator: Option<Validator>,
     /// `METHOD/name/version/uri`, as rate-limit rules call it.
     pub(crate) name: String,
@@ -48,6 +48,8 @@ pub(crate) struct Route {
     /// All servers of its lists, if the API has them probed.
     pub(crate) probed: Vec<Arc<Server>>,
     pub(crate) methods: FxHashMap<String, Router<Endpoint>>,
+    /// The lists of endpoints that have their own, by the endpoint's name.
+    own: FxHashMap<String, Arc<Targets>>,
     /// Listed headers that pass both ways.
     headers: Vec<String>,
     pub(crate) addresses: Addresses,
@@ -55,7 +57,7 @@ pub(crate) struct Route {
     pub(crate) request: Option<Transform>,
     pub(crate) response: Option<Transform>,
     pub(crate) compress: Option<Compress>,
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     /// Bounds what is in flight here, if the API says how much.
     pub(crate) gate: Arc<Gate>,
     /// Whose tokens count beside our own.
@@ -71,7 +73,7 @@ impl PartialEq for Route {
 }
 
 impl Route {
-    /// Compiles an API.
+    /// Compiles an API. What is counted and known goes on where it stood `before`, in the same API's route.
     ///
     /// # Errors
     /// The first field that is not what it should be.
@@ -80,34 +82,23 @@ impl Route {
         limits: &GatewayLimits,
         stats: Arc<RouteStats>,
         peers: &Peers,
+        before: Option<&Self>,
     ) -> Result<Self, Wrong> {
         let name = api.path();
+        let before = before.filter(|before| before.api.id == api.id);
+        // Where probes begin or end, what they found does not count, so those servers are others.
+        let known = before.filter(|before| before.probes() == api.health_check.is_some());
         let trust = peers.trust(api.upstream_roots.as_deref()).map_err(at("api_upstream_roots"))?;
-        let mut probed = Vec::new();
-        let mut methods: FxHashMap<String, Router<Endpoint>> = FxHashMap::default();
-        for endpoint in &api.endpoints {
-            let targets = (!endpoint.servers.is_empty())
-                .then(|| Targets::compile(&api.balance, &endpoint.servers, 0, &trust))
-                .transpose()
-                .map_err(at("endpoint_servers"))?;
-            if let Some(targets) = targets.as_ref().filter(|_| api.health_check.is_some()) {
-                probed.extend(targets.servers.iter().cloned());
-            }
-            let validator = endpoint.validation.as_ref().map(Validator::compile).transpose();
-            let ready = Endpoint {
-                targets,
-                validator: validator.map_err(at("validation_schema"))?,
-                name: format!("{}/{name}{}", endpoint.method, pattern(&endpoint.uri)),
-            };
-            let router = methods.entry(endpoint.method.clone()).or_default();
-            router.insert(pattern(&endpoint.uri), ready).map_err(|error| Wrong {
-                field: "endpoint_uri",
-                detail: format!("{} {}: {error}", endpoint.method, endpoint.uri),
-            })?;
+        let mut targets =
+            Targets::compile(&api.balance, &api.servers, 0, &trust).map_err(at("api_servers"))?;
+        if let Some(known) = known {
+            targets.follow(&known.targets);
         }
-        let targets = Targets::compile(&api.balance, &api.servers, 0, &trust).map_err(at("api_servers"))?;
+        let (methods, own) = endpoints(api, &trust, known)?;
+        let mut probed = Vec::new();
         if api.health_check.is_some() {
-            probed.extend(targets.servers.iter().cloned());
+            let lists = std::iter::once(&targets).chain(own.values().map(|own| &**own));
+            probed.extend(lists.flat_map(|list| list.servers.iter().cloned()));
         }
         let transform = |rules: &Option<Arc<serde_json::Value>>, side| {
             rules.as_ref().map(|rules| Transform::compile(rules, side)).transpose()
@@ -121,6 +112,7 @@ impl Route {
             targets,
             probed,
             methods,
+            own,
             headers: api.allowed_headers.iter().map(|name| name.to_ascii_lowercase()).collect(),
             addresses: Addresses::api(&api.addresses).map_err(at("api_ip_whitelist"))?,
             cors: Cors::compile(&api.cors).map_err(at("api_cors_allow_origins"))?,
@@ -128,8 +120,8 @@ impl Route {
             response: transform(&api.response_transform, Side::Response)
                 .map_err(at("api_response_transform"))?,
             compress: Compress::compile(&limits.compression, api.compress).map_err(at("api_compress"))?,
-            budget: Budget::default(),
-            gate: Arc::default(),
+            budget: before.map(|before| Arc::clone(&before.budget)).unwrap_or_default(),
+            gate: before.map(|before| Arc::clone(&before.gate)).unwrap_or_default(),
             external: api.issuer.as_ref().map(External::compile).transpose().map_err(at("api_issuer"))?,
             stats,
             version: 0,
@@ -138,9 +130,9 @@ impl Route {
         })
     }
 
-    /// Goes on where the same API stood before a change.
-    pub(crate) fn follow(&self, before: &Self) {
-        self.targets.follow(&before.targets, !before.probed.is_empty() && !self.probed.is_empty());
+    /// Whether its servers are probed.
+    fn probes(&self) -> bool {
+        self.api.health_check.is_some()
     }
 
     /// Whether the API lists any header.
@@ -161,8 +153,39 @@ pub(crate) struct Wrong {
     pub(crate) detail: String,
 }
 
-fn at(field: &'static str) -> impl Fn(String) -> Wrong {
+/// Names the field.
+pub(crate) fn at(field: &'static str) -> impl Fn(String) -> Wrong {
     move |detail| Wrong { field, detail }
+}
+
+type Endpoints = (FxHashMap<String, Router<Endpoint>>, FxHashMap<String, Arc<Targets>>);
+
+/// Endpoints by method, and the lists of those that have their own.
+fn endpoints(api: &Api, trust: &Trust<'_>, known: Option<&Route>) -> Result<Endpoints, Wrong> {
+    let (mut methods, mut lists) = Endpoints::default();
+    for endpoint in &api.endpoints {
+        let uri = pattern(&endpoint.uri);
+        let name = format!("{}/{}{uri}", endpoint.method, api.path());
+        let mut targets = None;
+        if !endpoint.servers.is_empty() {
+            let mut own = Targets::compile(&api.balance, &endpoint.servers, 0, trust)
+                .map_err(at("endpoint_servers"))?;
+            if let Some(known) = known.and_then(|known| known.own.get(&name)) {
+                own.follow(known);
+            }
+            let own = Arc::new(own);
+            lists.insert(name.clone(), Arc::clone(&own));
+            targets = Some(own);
+        }
+        let validator = endpoint.validation.as_ref().map(Validator::compile).transpose();
+        let ready = Endpoint { targets, validator: validator.map_err(at("validation_schema"))?, name };
+        let router = methods.entry(endpoint.method.clone()).or_default();
+        router.insert(uri, ready).map_err(|error| Wrong {
+            field: "endpoint_uri",
+            detail: format!("{} {}: {error}", endpoint.method, endpoint.uri),
+        })?;
+    }
+    Ok((methods, lists))
 }
 
 fn pattern(uri: &str) -> String {

@@ -8,7 +8,7 @@ use http::header::HeaderValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// One upstream server of one list. It lives as long as that list does not change.
+/// One upstream server of one list. It lives as long as that list has it, whatever else of the API changes.
 #[derive(Debug)]
 pub(crate) struct Server {
     /// `host:port`: where to connect.
@@ -26,7 +26,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Whether a probe of one tells of the other.
+    /// Whether it is the same server: a probe of one tells of the other.
     pub(crate) fn same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.peer, &other.peer) && self.prefix == other.prefix && self.host == other.host
     }
@@ -81,13 +81,16 @@ impl Targets {
         Ok(Self { servers, balancer })
     }
 
-    /// Goes on where a list before stood: whose turn it is, and what probes found of servers that both have.
-    pub(crate) fn follow(&self, before: &Self, probed: bool) {
+    /// Goes on where a list before stood: whose turn it is, and the servers that both have, with their breakers, with what
+    /// they are busy with and with what probes found of them.
+    pub(crate) fn follow(&mut self, before: &Self) {
         self.balancer.follow(&before.balancer);
-        for server in self.servers.iter().filter(|_| probed) {
-            let known = before.servers.iter().find(|known| known.same(server));
-            let sick = known.is_some_and(|known| known.sick.load(Ordering::Relaxed));
-            server.sick.store(sick, Ordering::Relaxed);
+        let mut left: Vec<&Arc<Server>> = before.servers.iter().collect();
+        for server in &mut self.servers {
+            // One that is listed twice is two.
+            if let Some(at) = left.iter().position(|known| known.same(server)) {
+                *server = Arc::clone(left.swap_remove(at));
+            }
         }
     }
 }

@@ -8,8 +8,6 @@ use crate::policies::shed::Gate;
 use crate::prepare::Prepared;
 use crate::prepare::route::Route;
 use crate::stages::record::Record;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 pub(crate) fn admit<'a>(
     call: Call<'a, Routed<'a>>,
@@ -17,9 +15,14 @@ pub(crate) fn admit<'a>(
     record: &mut Record<'a>,
 ) -> Result<Call<'a, Admitted<'a>>, Failure> {
     let Routed { client, route, .. } = call.stage;
-    in_flight(call.prepared.shares.of(route.api.priority), record)?;
+    enter(call.prepared.shares.of(route.api.priority), record)?;
     if let Some(most) = route.api.in_flight {
-        record.gate = Some(Gate::enter(Arc::clone(&route.gate), most).ok_or(Failure::ApiOverloaded)?);
+        record.gate = Gate::enter(&*route.gate, most);
+        if record.gate.is_none() {
+            // The refusals of a full API must not fill the gateway.
+            record.leave();
+            return Err(Failure::ApiOverloaded);
+        }
     }
     let most = body_bytes(call.prepared, route);
     if matches!(call.head.framing, Body::Length(length) if length > most) {
@@ -38,8 +41,7 @@ pub(crate) fn body_bytes(prepared: &Prepared, route: &Route) -> u64 {
 }
 
 /// The gateway's bound, or the share of it that calls of a priority may fill.
-pub(crate) fn in_flight(most: u64, record: &mut Record<'_>) -> Result<(), Failure> {
-    // The record holds the permit, so it is given back with the body's last byte.
-    let under_way = record.permit().load(Ordering::Relaxed);
-    if under_way > most { Err(Failure::Overloaded) } else { Ok(()) }
+pub(crate) fn enter(most: u64, record: &mut Record<'_>) -> Result<(), Failure> {
+    // The record holds the place, so it is given back with the body's last byte.
+    if record.enter(most) { Ok(()) } else { Err(Failure::Overloaded) }
 }

@@ -4,10 +4,10 @@
 use crate::call::{Admitted, Call, Known};
 use crate::failure::Failure;
 use crate::http1::fields::Name;
-use crate::lane::Verified;
 use crate::prepare::Prepared;
 use crate::prepare::route::Access;
 use crate::prepare::who::Who;
+use crate::tokens::Verified;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -67,28 +67,32 @@ fn credential<'c>(call: &'c Call<'_, Admitted<'_>>) -> Option<&'c str> {
     Some(token.trim())
 }
 
-fn by_key(prepared: &Prepared, key: &str, now_ms: i64) -> Option<Arc<Who>> {
+fn by_key<'a>(prepared: &'a Prepared, key: &str, now_ms: i64) -> Option<&'a Who> {
     let hash: [u8; 32] = Sha256::digest(key.as_bytes()).into();
     let key = prepared.api_keys.get(&hash)?;
     if key.expires_unix_ms.is_some_and(|expires| expires <= now_ms) {
         return None;
     }
-    prepared.consumers.get(key.consumer.as_str()).filter(|who| who.alive()).cloned()
+    prepared.consumers.get(key.consumer.as_str()).filter(|who| who.alive()).map(|who| &**who)
 }
 
-fn by_token(call: &Call<'_, Admitted<'_>>, token: &str) -> Option<Arc<Who>> {
-    let (lane, prepared, route) = (call.lane, call.prepared, call.stage.0.route);
+fn by_token<'a>(call: &Call<'a, Admitted<'a>>, token: &str) -> Option<&'a Who> {
+    let (prepared, route) = (call.prepared, call.stage.0.route);
     let now_secs = call.now_ms / 1_000;
-    if let Some(verified) = lane.verified(token, prepared.identity.0) {
-        let here = verified.route.as_ref().is_none_or(|id| *id == route.api.id);
-        return (here && verified.expires_secs > now_secs).then_some(verified.who);
-    }
-    let verified = match own(prepared, token, now_secs) {
-        Some(verified) => verified,
-        None => foreign(call, token)?,
+    // Several APIs may trust one issuer, so each remembers by itself what it found.
+    let issuer = || route.external.as_ref().map(|_| &route.api.id);
+    let known = call.lane.verified(prepared.identity.0, |tokens| {
+        tokens.get(token, None).or_else(|| tokens.get(token, Some(issuer()?))).cloned()
+    });
+    let verified = match known {
+        Some(verified) => Some(verified).filter(|verified| verified.expires_secs > now_secs)?,
+        None => {
+            let verified = own(prepared, token, now_secs).or_else(|| foreign(call, token))?;
+            call.lane.remember(token, verified.clone());
+            verified
+        }
     };
-    lane.remember(token, verified.clone());
-    Some(verified.who)
+    Some(call.seat.get_or_init(|| verified.who))
 }
 
 /// A token of ours.

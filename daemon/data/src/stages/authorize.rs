@@ -13,7 +13,6 @@ use crate::prepare::route::Access;
 use crate::prepare::who::Who;
 use crate::stages::record::Record;
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -22,17 +21,19 @@ pub(crate) async fn authorize<'a>(
     client: &mut Client,
     record: &mut Record<'a>,
 ) -> Result<Call<'a, Allowed<'a>>, Failure> {
-    let Some(who) = call.stage.who.clone() else {
-        rules(&call)?;
+    let Some(who) = call.stage.who else {
+        rules(&call, call.now_ms)?;
         if call.stage.routed.route.access == Access::Anonymous {
             record.access.consumer = anonymous::name(call.stage.routed.client);
         }
         return Ok(call.on(Allowed));
     };
-    record.known(&who);
+    record.known(who);
+    let mut now_ms = call.now_ms;
     let route = call.stage.routed.route;
     if let Some(limits) = who.tier.as_ref().filter(|_| !call.prepared.limits.skip_tiers) {
-        tier(&call, (&who, limits), client, record).await?;
+        // What is behind it is judged by the time at which it was let through.
+        now_ms = tier(&call, (who, limits), client, record).await?;
     }
     if !who.subscribed(&route.name) {
         return Err(Failure::NotSubscribed);
@@ -41,13 +42,16 @@ pub(crate) async fn authorize<'a>(
         return Err(Failure::WrongGroup);
     }
     if let Some(limiter) = &who.limiter {
-        limiter.admit(call.now_ms).map_err(Failure::RateLimited)?;
+        limiter.admit(now_ms).map_err(Failure::RateLimited)?;
     }
-    rules(&call)?;
+    rules(&call, now_ms)?;
     if let Some(rules) = &who.consumer.throttle {
-        match throttle::decide(rules, &who.consumer.usage.throttle, call.now_ms) {
+        match throttle::decide(rules, &who.consumer.usage.throttle, now_ms) {
             throttle::Verdict::Pass => {}
-            throttle::Verdict::Wait(millis) => wait(call.lane, client, millis).await?,
+            throttle::Verdict::Wait(millis) => {
+                wait(call.lane, client, millis).await?;
+                now_ms = call.lane.clock.unix_ms();
+            }
             throttle::Verdict::Refuse => return Err(Failure::Throttled),
         }
     }
@@ -55,35 +59,36 @@ pub(crate) async fn authorize<'a>(
         return Err(Failure::WrongRole);
     }
     if let Some(rate) = who.consumer.bandwidth {
-        bandwidth::admit(rate, &who.consumer.usage.bandwidth, length(call.head), call.now_ms)
+        bandwidth::admit(rate, &who.consumer.usage.bandwidth, length(call.head), now_ms)
             .map_err(Failure::Bandwidth)?;
     }
     Ok(call.on(Allowed))
 }
 
-fn rules<'a>(call: &Call<'a, Known<'a>>) -> Result<(), Failure> {
+fn rules<'a>(call: &Call<'a, Known<'a>>, now_ms: i64) -> Result<(), Failure> {
     let Known { routed, who } = &call.stage;
     let caller = Caller {
-        user: who.as_ref().map(|who| who.consumer.id.as_str()),
+        user: who.map(|who| who.consumer.id.as_str()),
         api: &routed.route.name,
         endpoint: &routed.endpoint.name,
         address: routed.client,
     };
-    call.prepared.rules.decide(&caller, call.now_ms).map_err(|refused| Failure::Rule(refused.standing))
+    call.prepared.rules.decide(&caller, now_ms).map_err(|refused| Failure::Rule(refused.standing))
 }
 
+/// Unix milliseconds at which the tier let the call through.
 async fn tier<'a>(
     call: &Call<'a, Known<'a>>,
-    (who, limits): (&Arc<Who>, &Limits),
+    (who, limits): (&Who, &Limits),
     client: &mut Client,
     record: &mut Record<'a>,
-) -> Result<(), Failure> {
+) -> Result<i64, Failure> {
     let (mut now_ms, mut waited) = (call.now_ms, 0);
     loop {
         match limits.decide(&who.consumer.usage, length(call.head), now_ms, waited) {
             tier::Verdict::Pass(standing) => {
                 record.standing = standing;
-                return Ok(());
+                return Ok(now_ms);
             }
             tier::Verdict::Wait(millis) => {
                 wait(call.lane, client, millis).await?;

@@ -53,6 +53,17 @@ impl Patience {
         }
     }
 
+    /// Whether there is time for an attempt that begins in so many milliseconds.
+    pub(crate) fn allows(&self, delay_ms: u64) -> bool {
+        self.until.is_none_or(|until| Instant::now() + Duration::from_millis(delay_ms) < until)
+    }
+
+    /// Milliseconds to connect: no more than are left of all.
+    fn connect_ms(&self) -> u64 {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()).as_millis());
+        left.map_or(self.connect_ms, |left| self.connect_ms.min(u64::try_from(left).unwrap_or(u64::MAX)))
+    }
+
     fn ends(&self, now: Instant) -> Instant {
         let read = now + self.read;
         self.until.map_or(read, |until| read.min(until))
@@ -69,9 +80,10 @@ pub(crate) async fn exchange(
     let (lane, limits) = (call.lane, &call.prepared.limits);
     let now = Instant::now();
     let idle = lane.pool.take(&server.peer, limits.idle_timeout_ms, now);
-    let mut connection = match idle {
-        Some(connection) => connection,
-        None => open(server, call, client, patience, false).await?,
+    let (mut connection, now) = match idle {
+        Some(connection) => (connection, now),
+        // To connect has a time of its own.
+        None => (open(server, call, client, patience, false).await?, Instant::now()),
     };
     let mut failed = attempt(&mut connection, upload, call, (client, patience, now)).await;
     // Either nothing was sent, or it can be sent again and does no harm twice (RFC 9110 9.2.2).
@@ -94,7 +106,7 @@ async fn open(
     fresh: bool,
 ) -> Result<Connection, Error> {
     let most = call.lane.share(call.prepared.limits.upstream_connections);
-    let bounds = Bounds { connect_ms: patience.connect_ms, most, fresh };
+    let bounds = Bounds { connect_ms: patience.connect_ms(), most, fresh };
     let mut opening = std::pin::pin!(call.lane.pool.open(&server.peer, bounds));
     poll_fn(|context| match opening.as_mut().poll(context) {
         Poll::Ready(Ok(connection)) => Poll::Ready(Ok(connection)),
@@ -138,6 +150,9 @@ async fn attempt(
             return Poll::Pending;
         }
         if upload.hungry() {
+            if !patience.allows(0) {
+                return Poll::Ready(Some(Error::Client(Failure::SlowBody)));
+            }
             // It is the client that lets wait, which has a pace of its own.
             again(&mut deadline, patience);
             return Poll::Pending;

@@ -66,36 +66,28 @@ pub(crate) async fn forward<'a>(
         record.access.upstream_micros = u64::try_from(upstream_time.as_micros()).unwrap_or(u64::MAX);
         let (attempt, failure) = match &outcome {
             Ok(connection) => (Attempt::Answered(connection.head.status), Failure::Upstream),
-            Err(Error::Client(failure)) => {
-                ended(&chosen, Outcome::Unknown, call);
-                return Err(*failure);
-            }
             Err(Error::TimedOut) => {
                 record.access.timeouts = record.access.timeouts.saturating_add(1);
                 (Attempt::TimedOut, Failure::Timeout)
+            }
+            Err(Error::Unreachable) => (Attempt::Broken, Failure::Connect),
+            Err(Error::Broken) => (Attempt::Broken, Failure::Upstream),
+            Err(Error::Client(failure)) => {
+                ended(&chosen, Outcome::Unknown, call);
+                return Err(*failure);
             }
             Err(Error::Crowded) => {
                 ended(&chosen, Outcome::Unknown, call);
                 return Err(Failure::Crowded);
             }
-            Err(Error::Unreachable) => (Attempt::Broken, Failure::Connect),
-            Err(Error::Broken) => (Attempt::Broken, Failure::Upstream),
         };
         let failed =
             !matches!(attempt, Attempt::Answered(status) if !matches!(status, 500 | 502 | 503 | 504));
         ended(&chosen, if failed { Outcome::Failure } else { Outcome::Success }, call);
-        let again = failed && {
-            let idempotent = idempotent(call.head.method());
-            let sent = Sent {
-                begun: !upload.unsent(),
-                repeatable: upload.unsent() || upload.repeatable(),
-                idempotent,
-            };
-            retry::may(retries, made, attempt, sent) && route.budget.take(call.lane.clock.unix_ms())
-        };
-        if again {
+        if failed && let Some(delay) = again(call, shaped.targets, (made, attempt), &upload, &patience) {
+            // What is waited for needs neither this answer nor a place at this server.
+            drop((outcome, busy));
             record.access.retries = record.access.retries.saturating_add(1);
-            let delay = retry::delay_ms(made + 1, call.prepared.limits.retry_delay_ms, rand::random());
             wait(call.lane, client, delay).await?;
             continue;
         }
@@ -105,21 +97,51 @@ pub(crate) async fn forward<'a>(
     }
 }
 
+/// Whether there is another attempt, and the milliseconds before it. Without a server that would be asked, or the time for
+/// it, what this one said is the better answer.
+fn again(
+    call: &Call<'_, Allowed<'_>>,
+    targets: &Targets,
+    (made, attempt): (u32, Attempt),
+    upload: &Upload,
+    patience: &Patience,
+) -> Option<u64> {
+    let (route, limits) = (call.stage.0.routed.route, &call.prepared.limits);
+    let sent = Sent {
+        begun: !upload.unsent(),
+        repeatable: upload.unsent() || upload.repeatable(),
+        idempotent: idempotent(call.head.method()),
+    };
+    if !retry::may(route.api.retries, made, attempt, sent) {
+        return None;
+    }
+    let (now_ms, delay) =
+        (call.lane.clock.unix_ms(), retry::delay_ms(made + 1, limits.retry_delay_ms, rand::random()));
+    let then = now_ms.saturating_add(i64::try_from(delay).unwrap_or(i64::MAX));
+    let asked = targets.servers.iter().any(|server| server.circuit.available(&limits.breaker, then));
+    (asked && patience.allows(delay) && route.budget.take(now_ms)).then_some(delay)
+}
+
 /// A server that may be asked, one that this call has not asked yet if there is one.
 fn choose<'a>(shaped: &Shaped<'a>, call: &Call<'a, Allowed<'a>>, asked: u64) -> Result<Chosen<'a>, Failure> {
     let Targets { servers, balancer } = shaped.targets;
     let (rules, now_ms) = (&call.prepared.limits.breaker, call.lane.clock.unix_ms());
-    let out = |place: usize, asked: u64| {
+    let out = |place: usize, (asked, probes): (u64, bool)| {
         let before = asked.checked_shr(u32::try_from(place).unwrap_or(64)).unwrap_or(0) & 1 == 1;
         servers.get(place).is_none_or(|server| {
-            before || server.sick.load(Ordering::Relaxed) || !server.circuit.available(rules, now_ms)
+            before
+                || probes && server.sick.load(Ordering::Relaxed)
+                || !server.circuit.available(rules, now_ms)
         })
     };
     let key = balancer.header().and_then(|name| call.head.named(name));
     let busy = |place: usize| servers.get(place).map_or(0, |server| server.in_flight.load(Ordering::Relaxed));
-    // All were asked: then any that is not out otherwise.
-    let asked = if (0..servers.len()).all(|place| out(place, asked)) { 0 } else { asked };
-    let place = balancer.choose(key, |place| out(place, asked), busy).ok_or(Failure::NoUpstream)?;
+    // All were asked: then any that is not out otherwise. Probes say that all the others are: then any whose breaker lets
+    // calls through, for probes may err.
+    let ways = [(asked, true), (0, true), (0, false)];
+    let way = ways.into_iter().find(|way| (0..servers.len()).any(|place| !out(place, *way)));
+    let way = way.unwrap_or((0, false));
+    let place = balancer.choose(key, |place| out(place, way), busy).ok_or(Failure::NoUpstream)?;
     let server = servers.get(place).ok_or(Failure::NoUpstream)?;
     let pass = server.circuit.admit(rules, now_ms).map_err(Failure::CircuitOpen)?;
     Ok(Chosen { server, place, pass })
@@ -128,6 +150,9 @@ fn choose<'a>(shaped: &Shaped<'a>, call: &Call<'a, Allowed<'a>>, asked: u64) -> 
 /// Tells the server's breaker how it went.
 fn ended(chosen: &Chosen<'_>, outcome: Outcome, call: &Call<'_, Allowed<'_>>) {
     let rules = &call.prepared.limits.breaker;
+    if chosen.server.circuit.indifferent(rules, outcome) {
+        return; // nearly always, and without asking for the time
+    }
     let now_ms = call.lane.clock.unix_ms();
     let upstream = &*chosen.server.authority;
     let route = &*call.stage.0.routed.route.name;

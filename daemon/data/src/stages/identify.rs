@@ -13,7 +13,7 @@ use std::net::IpAddr;
 /// Longest id taken from a client, bytes.
 const ID_BYTES: usize = 128;
 /// The one path that answers whatever the lists say, so that nobody locks themselves out for good.
-const UNLISTED: &str = "/platform/security/settings";
+pub(crate) const UNLISTED: &str = "/platform/security/settings";
 
 pub(crate) fn identify<'a>(
     call: Call<'a, Arrived>,
@@ -55,5 +55,28 @@ fn values<'h>(head: &'h Head, field: &'static str) -> impl DoubleEndedIterator<I
 }
 
 fn speaks_for_another(head: &Head) -> bool {
-    forwarded::present(|field| values(head, field))
+    forwarded::present(|field| head.named(field).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_fields_that_proxies_write_speak_for_another() {
+        for (field, wanted) in [
+            ("X-Forwarded-For: 1.2.3.4", true),
+            ("forwarded: for=1.2.3.4", true),
+            ("X-Forwarded-Host: a", true),
+            ("Via: 1.1 a", true),
+            ("True-Client-IP: 1.2.3.4", true),
+            ("X-Trace: 1", false),
+            ("Via-Nobody: 1", false),
+            ("Accept: */*", false),
+        ] {
+            let mut head = Head::default();
+            head.read(format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n").as_bytes()).unwrap();
+            assert_eq!(speaks_for_another(&head), wanted, "{field}");
+        }
+    }
 }

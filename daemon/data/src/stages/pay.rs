@@ -1,5 +1,5 @@
 //! Pay: takes the call's credit and finds the key that pays upstream (spec/doorman.md 5.2, 7.; 5.5; 8.5). What was taken
-//! is never given back.
+//! is never given back. What limits and rules refuse was refused before; what an upstream answers is paid.
 
 use crate::call::{Allowed, Call};
 use crate::failure::Failure;
@@ -14,7 +14,7 @@ pub(crate) type Key<'a> = (&'a str, &'a Secret<String>);
 pub(crate) async fn pay<'a>(call: &'a Call<'_, Allowed<'_>>) -> Result<Option<Key<'a>>, Failure> {
     let known = &call.stage.0;
     let api = &known.routed.route.api;
-    let Some(who) = &known.who else { return anonymous(call) };
+    let Some(who) = known.who else { return anonymous(call) };
     let Some(name) = &api.credit_group else { return Ok(None) };
     let account = credits::account(&who.consumer.credits, name).ok_or(Failure::Credits)?;
     let ring = || call.lane.bell.ring(&who.consumer.id, account);

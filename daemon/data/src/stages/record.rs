@@ -4,19 +4,19 @@
 use crate::client::answer::{Answer, Cut};
 use crate::client::head::Head;
 use crate::failure::Failure;
+use crate::http1::fields::Name;
 use crate::lane::Lane;
 use crate::policies::bandwidth;
-use crate::policies::shed::{Gate, Permit};
+use crate::policies::shed::{self, Gate, Permit};
 use crate::policies::standing::Standing;
 use crate::prepare::route::Route;
 use crate::prepare::who::Who;
 use crate::rescue::{limits, policy, row};
-use gatehouse_corridor::telemetry::{AccessRecord, Telemetry};
+use gatehouse_corridor::telemetry::AccessRecord;
 use gatehouse_corridor::text::Text;
 use std::io::Write as _;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Status recorded when the client went away first.
@@ -26,40 +26,40 @@ const CLIENT_GONE: u16 = 499;
 pub(crate) struct Record<'a> {
     pub(crate) access: AccessRecord,
     pub(crate) begun: Instant,
-    worker: usize,
-    telemetry: Arc<Telemetry>,
+    lane: &'a Lane,
     pub(crate) route: Option<&'a Route>,
-    who: Option<Arc<Who>>,
+    who: Option<&'a Who>,
     /// Of the API's own bound.
-    pub(crate) gate: Option<Permit<Arc<Gate>>>,
+    pub(crate) gate: Option<Permit<&'a Gate>>,
     /// How the caller stands with its tier, for the answer.
     pub(crate) standing: Option<Standing>,
     /// What is wrong, beyond the failure's own text.
     pub(crate) detail: Option<String>,
-    permit: bool,
+    /// It is counted as in flight.
+    inside: bool,
     closed: bool,
 }
 
 impl<'a> Record<'a> {
-    pub(crate) fn open(lane: &Lane, head: &Head, peer: IpAddr, now_ms: i64) -> Self {
+    pub(crate) fn open(lane: &'a Lane, head: &Head, peer: IpAddr, now_ms: i64) -> Self {
         let access = AccessRecord {
             method: head.method().into(),
             path: head.path().to_owned(),
             at_unix_ms: now_ms,
             peer: lane.peer(peer),
+            agent: head.get(Name::UserAgent).and_then(|agent| lane.agent(agent)),
             ..AccessRecord::default()
         };
         Self {
             access,
             begun: Instant::now(),
-            worker: lane.worker,
-            telemetry: Arc::clone(&lane.telemetry),
+            lane,
             route: None,
             who: None,
             gate: None,
             standing: None,
             detail: None,
-            permit: false,
+            inside: false,
             closed: false,
         }
     }
@@ -81,25 +81,34 @@ impl<'a> Record<'a> {
         self.route = Some(route);
     }
 
-    pub(crate) fn known(&mut self, who: &Arc<Who>) {
+    pub(crate) fn known(&mut self, who: &'a Who) {
         self.access.consumer = who.consumer.id.as_str().into();
-        self.who = Some(Arc::clone(who));
+        self.who = Some(who);
     }
 
-    /// Counts the call as in flight until the record closes.
-    pub(crate) fn permit(&mut self) -> &AtomicU64 {
-        self.permit = true;
-        self.telemetry.in_flight.fetch_add(1, Ordering::AcqRel);
-        &self.telemetry.in_flight
+    /// Counts the call as in flight until the record closes, unless `most` are already.
+    pub(crate) fn enter(&mut self, most: u64) -> bool {
+        self.inside = shed::enter(&self.lane.telemetry.in_flight, most);
+        self.inside
     }
 
-    /// What the client gets instead of what it asked for.
-    pub(crate) fn refuse(&mut self, failure: Failure, answered: u16) {
+    /// It is not in flight any more.
+    pub(crate) fn leave(&mut self) {
+        if std::mem::take(&mut self.inside) {
+            self.lane.telemetry.in_flight.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// What the client gets instead of what it asked for; the status is the failure's own, also where strict envelopes
+    /// say 200.
+    pub(crate) fn refuse(&mut self, failure: Failure) {
         let (status, code, _) = row(failure);
         self.access.failure = code;
         self.access.policy = policy(failure);
         self.access.refused = (400..500).contains(&status) && status != CLIENT_GONE;
-        self.access.status = if failure == Failure::ClientGone { CLIENT_GONE } else { answered };
+        self.access.status = status;
+        // A refusal tells the numbers of the limit that refused, if one did.
+        self.standing = None;
     }
 
     /// Puts the request's id and the time so far on the answer (spec/doorman.md 1.3, 5.6).
@@ -133,9 +142,7 @@ impl<'a> Record<'a> {
 
 impl Drop for Record<'_> {
     fn drop(&mut self) {
-        if self.permit {
-            self.telemetry.in_flight.fetch_sub(1, Ordering::AcqRel);
-        }
+        self.leave();
         let mut access = std::mem::take(&mut self.access);
         if !self.closed {
             access.status = CLIENT_GONE;
@@ -151,6 +158,6 @@ impl Drop for Record<'_> {
                 tier.moved(&who.consumer.usage, bytes, access.at_unix_ms);
             }
         }
-        self.telemetry.finish(self.worker, self.route.map(|route| &*route.stats), access);
+        self.lane.telemetry.finish(self.lane.worker, self.route.map(|route| &*route.stats), access);
     }
 }

@@ -7,6 +7,7 @@ use crate::client::coded::Coded;
 use crate::client::recorded::Recorded;
 use crate::client::stream::Client;
 use crate::failure::Failure;
+use crate::http1::Framing;
 use crate::http1::fields::Name;
 use crate::policies::cache::shelf::Keeper;
 use crate::policies::compress::encoder::Encoder;
@@ -22,6 +23,7 @@ use crate::stages::streamed::Streamed;
 use crate::upstream::head::Head;
 use std::future::poll_fn;
 use std::io::Write as _;
+use std::task::Poll;
 
 /// Longest answer that a transform may change, bytes: it must be collected for that.
 const CHANGED_BYTES: usize = 8 << 20;
@@ -47,8 +49,14 @@ pub(crate) async fn reply<'a>(
     let transform = route.response.as_ref();
     let status = transform.map_or(head.status, |transform| transform.status(head.status));
     let mut answer = Answer::new(status, call.lane);
-    let verdict = compression(head, call, route);
-    pass(head, route, verdict, &mut answer);
+    let framing = head.framing(to_head);
+    let none = framing == Framing::None || framing == Framing::Length(0);
+    let fate = Fate {
+        verdict: compression(head, call, route),
+        changed: transform.is_some_and(Transform::changes_body) && is_plain_json(head),
+        lost: head.status == 404 && none && !to_head,
+    };
+    pass(head, route, fate, &mut answer);
     // Into memory: this cannot fail.
     match &origin {
         Origin::Upstream(answered) => {
@@ -60,32 +68,63 @@ pub(crate) async fn reply<'a>(
         answer.field(b"x-cache", state.as_bytes());
     }
     guard(&mut answer);
-    let framing = head.framing(to_head);
-    let none = framing == crate::http1::Framing::None || framing == crate::http1::Framing::Length(0);
-    answer.length = head.length.or(if none && !head.chunked { Some(0) } else { None });
-    let change = transform.filter(|transform| transform.changes_body() && !none && is_plain_json(head));
-    let lost = head.status == 404 && none && !to_head;
+    answer.length = match head.length {
+        // How long it would be when it is changed on its way nobody can say.
+        Some(_) if to_head && fate.another() => None,
+        // Of a body that does not come here.
+        length if to_head || status == 304 => length,
+        // Whatever a 204 says, also where another status stands in its place.
+        _ if none => Some(0),
+        length => length,
+    };
     let idle = call.prepared.limits.idle_connections;
     let content = match origin {
         Origin::Upstream(answered) => recorded(Streamed::begin(answered, to_head, call.lane, idle), keeper),
         Origin::Kept(kept) => (!none).then_some(Content::Whole(kept.body)),
     };
-    if lost {
+    if fate.lost {
         record.access.failure = "GTW005";
         return Ok(answer.with("application/json", NO_SUCH_PLACE));
     }
     let Some(content) = content else { return Ok(answer) };
-    if let Some(transform) = change {
+    if let Some(transform) = transform.filter(|_| fate.changed) {
         return whole(answer, content, transform, client).await;
     }
     answer.content = content;
-    if let Some(coding) = verdict.coding {
+    if let Some(coding) = fate.verdict.coding {
         let level = route.compress.map_or(1, |compress| compress.level());
         let encoder = Encoder::new(coding, level).map_err(|_| Failure::Overloaded)?;
         answer.length = None;
         answer.content = Content::Coded(Box::new(Coded::new(answer.content, encoder)));
     }
     Ok(answer)
+}
+
+/// What becomes of the upstream's body.
+#[derive(Clone, Copy)]
+struct Fate {
+    verdict: Verdict,
+    /// A transform changes it.
+    changed: bool,
+    /// It is one of ours instead.
+    lost: bool,
+}
+
+impl Fate {
+    /// Whether the client gets other bytes than the upstream sent.
+    fn another(self) -> bool {
+        self.changed || self.verdict.coding.is_some()
+    }
+
+    /// Whether a field of the upstream is true of what the client gets.
+    fn holds(self, name: &[u8]) -> bool {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        // Ranges and digests are of the bytes that are sent.
+        let of_bytes = || ["accept-ranges", "content-md5", "content-digest", "digest"].into_iter().any(is);
+        let of_body =
+            || matches!(Name::of(name), Name::Describes | Name::ContentType | Name::ContentEncoding);
+        !(self.another() && of_bytes() || self.lost && of_body() && !is("vary") && !is("location"))
+    }
 }
 
 /// An upstream's content, kept on its way; what has none is kept at once.
@@ -122,22 +161,20 @@ fn compression(head: &Head, call: &Call<'_, Allowed<'_>>, route: &Route) -> Verd
         return none;
     }
     let accept = call.head.all(Name::AcceptEncoding).filter_map(|value| std::str::from_utf8(value).ok());
-    let text = |name: &'_ [u8]| std::str::from_utf8(name).ok().map(str::to_owned);
-    let fields: Vec<(String, &[u8])> =
-        head.fields().filter_map(|(_, name, value)| Some((text(name)?, value))).collect();
+    let fields = head.fields();
     let answer = compress::Answer {
         status: head.status,
-        head: call.head.method() == "HEAD",
         length: head.length,
-        fields: fields.iter().map(|(name, value)| (name.as_str(), *value)),
+        // Names are tokens, so they are text.
+        fields: fields.filter_map(|(_, name, value)| Some((std::str::from_utf8(name).ok()?, value))),
     };
     compress.decide(accept, answer)
 }
 
-/// JSON without a content coding: what a transform can read.
+/// JSON without a content coding, and no part of it: what a transform can read.
 fn is_plain_json(head: &Head) -> bool {
     let kind = head.get(Name::ContentType).and_then(|kind| std::str::from_utf8(kind).ok());
-    kind.is_some_and(is_json) && head.get(Name::ContentEncoding).is_none()
+    head.status != 206 && kind.is_some_and(is_json) && head.get(Name::ContentEncoding).is_none()
 }
 
 /// Collects the body and changes it.
@@ -148,7 +185,14 @@ async fn whole(
     client: &mut Client,
 ) -> Result<Answer, Failure> {
     let mut body = Vec::new();
-    while let Some(count) = poll_fn(|context| content.poll(client, context)).await {
+    let mut next = async |content: &mut Content| {
+        poll_fn(|context| match content.poll(client, context) {
+            Poll::Pending if client.gone(context) => Poll::Ready(Some(Err(Cut::Client))),
+            polled => polled,
+        })
+        .await
+    };
+    while let Some(count) = next(&mut content).await {
         let count = count.map_err(|cut| match cut {
             Cut::Client => Failure::ClientGone,
             Cut::Upstream => Failure::Upstream,
@@ -171,24 +215,22 @@ async fn whole(
 }
 
 /// The fields that go on to the client: those that always do, and the listed ones.
-fn pass(head: &Head, route: &Route, verdict: Verdict, answer: &mut Answer) {
+fn pass(head: &Head, route: &Route, fate: Fate, answer: &mut Answer) {
     let passing = head.fields().filter(|(name, text, _)| {
         let passes = name.always_down() || route.lists_any() && !name.never_down() && route.lists(text);
         passes && !(head.ends(text) || ours(text) || route.api.cache && of_cache(text))
     });
+    let passing = passing.map(|(_, name, value)| (name, value));
+    let mut out = |name: &[u8], value: &[u8]| match () {
+        () if !fate.holds(name) => {}
+        () if fate.another() && name.eq_ignore_ascii_case(b"etag") => weaken(answer, value),
+        () => answer.field(name, value),
+    };
     match route.response.as_ref().filter(|transform| transform.changes_headers()) {
-        None => {
-            for (_, name, value) in passing {
-                match verdict.coding {
-                    Some(_) if name.eq_ignore_ascii_case(b"etag") => weaken(answer, value),
-                    _ => answer.field(name, value),
-                }
-            }
-        }
-        Some(transform) => {
-            changed(transform, passing.map(|(_, name, value)| (name, value)), &mut answer.head);
-        }
+        None => passing.for_each(|(name, value)| out(name, value)),
+        Some(transform) => changed(transform, passing, out),
     }
+    let verdict = fate.verdict;
     if let Some(coding) = verdict.coding {
         answer.field(b"content-encoding", coding.name().as_bytes());
     }

@@ -5,9 +5,10 @@ use crate::call::{Call, Placed, Routed};
 use crate::failure::Failure;
 use crate::http1::fields::Name;
 use crate::prepare::route::Route;
-use crate::stages::identify::client;
+use crate::stages::identify::{UNLISTED, client};
 use crate::stages::record::Record;
 use gatehouse_corridor::telemetry::Protocol;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 const PREFIX: &str = "/api/rest/";
@@ -30,6 +31,8 @@ pub(crate) fn route<'a>(call: Call<'a, Placed>, record: &mut Record<'a>) -> Resu
             let route = call.prepared.routes.get(name);
             (route.ok_or(Failure::UnknownApi), PREFIX.len() + name.len())
         }
+        // No address list holds for this path, so it must not lead to an API.
+        None if path == UNLISTED => return Ok(Found::Local(call)),
         // A host of its own needs no prefix (spec/doorman.md 8.5).
         None => match by_host(&call) {
             Some(route) => (Ok(route), 0),
@@ -61,11 +64,11 @@ pub(crate) fn route<'a>(call: Call<'a, Placed>, record: &mut Record<'a>) -> Resu
     if switch {
         record.access.protocol = Protocol::WebSocket;
     }
-    let tail = path.get(rest_at..).filter(|tail| !tail.is_empty()).unwrap_or("/");
+    let tail = tail(path, rest_at);
     // HEAD is matched against GET's endpoints.
     let wanted = if method == "HEAD" { "GET" } else { method };
     let router = route.methods.get(wanted).ok_or(Failure::UnknownEndpoint)?;
-    let endpoint = router.at(tail).map_err(|_| Failure::UnknownEndpoint)?.value;
+    let endpoint = router.at(&tail).map_err(|_| Failure::UnknownEndpoint)?.value;
     let client = match route.api.addresses.trust_forwarded {
         Some(trust) if trust != call.prepared.security.trust_forwarded => client(&call, trust),
         _ => call.stage.client,
@@ -96,12 +99,35 @@ fn preflight<'a>(
     route: Option<&'a Route>,
     rest_at: usize,
 ) -> Result<Found<'a>, Failure> {
-    let tail = call.head.path().get(rest_at..).filter(|tail| !tail.is_empty()).unwrap_or("/");
-    let matches = route.is_some_and(|route| route.methods.values().any(|router| router.at(tail).is_ok()));
+    let tail = tail(call.head.path(), rest_at);
+    let matches = route.is_some_and(|route| route.methods.values().any(|router| router.at(&tail).is_ok()));
     if call.prepared.limits.strict_options && !matches {
         return Err(Failure::Method);
     }
     Ok(Found::Preflight(call, route))
+}
+
+/// What endpoints are matched against: the path behind the API's, in which characters that need no escape have none. They
+/// are the same either way (RFC 3986 6.2.2.2), also to the upstream; so nobody gets past an endpoint's rules by another
+/// spelling.
+fn tail(path: &str, rest_at: usize) -> Cow<'_, str> {
+    let tail = path.get(rest_at..).filter(|tail| !tail.is_empty()).unwrap_or("/");
+    let mut parts = tail.split('%');
+    let (Some(first), Some(_)) = (parts.next(), tail.find('%')) else { return Cow::Borrowed(tail) };
+    let mut plain = String::with_capacity(tail.len());
+    plain.push_str(first);
+    for part in parts {
+        let escaped = part.get(..2).filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte = escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match byte.filter(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(byte)) {
+            Some(byte) => {
+                plain.push(char::from(byte));
+                plain.push_str(part.get(2..).unwrap_or_default());
+            }
+            None => plain.extend(["%", part]),
+        }
+    }
+    Cow::Owned(plain)
 }
 
 /// Dot segments (also with parameters, as in `..;a`), backslashes, and encodings of the characters that delimit
@@ -121,7 +147,35 @@ pub(crate) fn ambiguous(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::ambiguous;
+    use super::{ambiguous, tail};
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_spelling_for_what_is_the_same() {
+        for (path, wanted) in [
+            ("", "/"),
+            ("/orders", "/orders"),
+            ("/%6frders/%41%7e%2D", "/orders/A~-"),
+            ("/a%20b%2Fc%c3%bc", "/a%20b%2Fc%c3%bc"),
+            ("/a%", "/a%"),
+            ("/a%4", "/a%4"),
+            ("/%zz%+1", "/%zz%+1"),
+            ("/%256f", "/%256f"),
+        ] {
+            assert_eq!(tail(&format!("/x{path}"), 2), wanted, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_a_plain_path_is_its_own(path in "[a-c%0-9A-F/~é]{0,20}", at in 0usize..4) {
+            let once = tail(&path, at).into_owned();
+            prop_assert!(!once.is_empty());
+            if !path.contains('%') {
+                prop_assert!(path.ends_with(&once) || once == "/");
+            }
+        }
+    }
 
     #[test]
     fn ambiguous_paths() {

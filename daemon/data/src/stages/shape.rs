@@ -104,10 +104,11 @@ pub(crate) async fn shape<'a>(
     }
     client.allow(body_bytes(call.prepared, route));
     let source = source(call, client, record).await?;
-    let paid = pay(call).await?; // behind all that may refuse
+    // Behind limits, rules and validation; what fails later is paid, as it is where the upstream fails.
+    let paid = pay(call).await?;
     let mut fields = call.lane.buffer();
     let keyed = paid.is_some();
-    pass(call, record, paid, &mut fields)?;
+    pass(call, record, paid, &mut fields);
     if routed.switch {
         fields.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
     }
@@ -130,7 +131,7 @@ fn targets<'a>(call: &Call<'a, Allowed<'a>>) -> &'a Targets {
     let routed = &call.stage.0.routed;
     let prepared = call.prepared;
     let routing = call.head.get_text(Name::ClientKey).and_then(|key| prepared.routings.get(key));
-    let own = routing.map(|routing| &**routing).or(routed.endpoint.targets.as_ref());
+    let own = routing.map(|routing| &**routing).or(routed.endpoint.targets.as_deref());
     own.unwrap_or(&routed.route.targets)
 }
 
@@ -152,6 +153,11 @@ async fn source<'a>(
             Body::Length(_) => Source::Client { chunked: false },
             Body::Chunked => Source::Client { chunked: true },
         });
+    }
+    // Of two types the upstream may go by the other one.
+    if validator.is_some() && call.head.all(Name::ContentType).nth(1).is_some() {
+        record.detail = Some("expected one Content-Type".to_owned());
+        return Err(Failure::Invalid);
     }
     let mut body = collect(client).await?;
     if let Some(validator) = validator {
@@ -210,12 +216,7 @@ fn framing(head: &Head, source: &Source, into: &mut Vec<u8>) {
 }
 
 /// The client's fields that pass, and the gateway's. The parser let no line end into a name or a value.
-fn pass(
-    call: &Call<'_, Allowed<'_>>,
-    record: &mut Record<'_>,
-    paid: Option<Key<'_>>,
-    into: &mut Vec<u8>,
-) -> Result<(), Failure> {
+fn pass(call: &Call<'_, Allowed<'_>>, record: &mut Record<'_>, paid: Option<Key<'_>>, into: &mut Vec<u8>) {
     let (head, known) = (call.head, &call.stage.0);
     let route = known.routed.route;
     let key = paid.map_or("", |(name, _)| name);
@@ -225,7 +226,10 @@ fn pass(
     });
     match route.request.as_ref().filter(|transform| transform.changes_headers()) {
         None => passing.for_each(|(_, name, value)| field(into, name, value)),
-        Some(transform) => changed(transform, passing.map(|(_, name, value)| (name, value)), into),
+        Some(transform) => {
+            let passing = passing.map(|(_, name, value)| (name, value));
+            changed(transform, passing, |name, value| field(into, name, value));
+        }
     }
     if let Some((name, key)) = paid {
         field(into, name.as_bytes(), key.expose().as_bytes());
@@ -238,12 +242,11 @@ fn pass(
     }
     field(into, b"x-request-id", record.access.request.as_bytes());
     trace(call, record, into);
-    if let Some(who) = &known.who {
-        let name = who.name.as_ref().ok_or(Failure::BadPath)?.as_bytes();
+    if let Some(who) = known.who {
+        let name = who.name.as_bytes();
         field(into, b"x-user-email", name);
         field(into, b"x-doorman-user", name);
     }
-    Ok(())
 }
 
 /// Goes on with the trace the client brings, or begins one if settings say so.
@@ -264,10 +267,10 @@ fn trace(call: &Call<'_, Allowed<'_>>, record: &mut Record<'_>, into: &mut Vec<u
 pub(crate) fn changed<'f>(
     transform: &'f Transform,
     fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
-    into: &mut Vec<u8>,
+    mut out: impl FnMut(&[u8], &[u8]),
 ) {
     let texts = fields.map(|(name, value)| (std::str::from_utf8(name).unwrap_or_default(), value));
-    transform.headers(texts, |name, value| field(into, name.as_bytes(), value));
+    transform.headers(texts, |name, value| out(name.as_bytes(), value));
 }
 
 /// Whether a client's field goes upstream: of the fixed set, or listed by the API.

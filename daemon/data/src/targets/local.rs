@@ -17,6 +17,7 @@ use bytes::{Buf as _, Bytes};
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream;
 use gatehouse_corridor::telemetry::Telemetry;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -106,13 +107,27 @@ pub(crate) async fn call(call: &Call<'_, Placed>, client: &mut Client) -> Result
     let lane = call.lane;
     let busy = Busy::new(&lane.telemetry);
     let (pieces, mut taken) = mpsc::channel::<Result<Bytes, actix_http::error::PayloadError>>(PIECES);
-    let payload: BoxedPayloadStream = Box::pin(stream::poll_fn(move |context| taken.poll_recv(context)));
+    let wanted = Rc::new(Cell::new(false));
+    let asked = Rc::clone(&wanted);
+    let payload: BoxedPayloadStream = Box::pin(stream::poll_fn(move |context| {
+        asked.set(true);
+        taken.poll_recv(context)
+    }));
     let request = request(call, client.peer.port(), payload)?;
     let mut called = (lane.local)(request);
     let mut pieces = (!client.body_done()).then(|| tokio_util::sync::PollSender::new(pieces));
+    // A client that waits to be told to send is told so only when the handler wants the body: one that refuses by the head
+    // has it sent for nothing (RFC 9110 10.1.1).
+    let expects = call.head.expects;
     let response = std::future::poll_fn(|context| {
-        if let Poll::Ready(error) = feed(client, &mut pieces, context)
-            && let Some(failure) = error
+        if expects
+            && !wanted.get()
+            && let Poll::Ready(response) = called.as_mut().poll(context)
+        {
+            return Poll::Ready(Ok(response));
+        }
+        if (!expects || wanted.get())
+            && let Poll::Ready(Some(failure)) = feed(client, &mut pieces, context)
         {
             return Poll::Ready(Err(failure));
         }

@@ -47,7 +47,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Value, &'static str> {
         }
     }
     let (name, value) = root.filter(|_| open.is_empty()).ok_or("one root element, closed")?;
-    Ok(if name == "Envelope" { first_of_body(value) } else { value })
+    if name == "Envelope" { content_of(value) } else { Ok(value) }
 }
 
 fn begin(open: &mut Vec<Element>, finished: bool, name: &str) -> Result<(), &'static str> {
@@ -108,12 +108,22 @@ fn encoding(declaration: &BytesDecl<'_>) -> Result<(), &'static str> {
     }
 }
 
-/// Keys are sorted by name, so `first` is meant for the one element that a SOAP body has.
-fn first_of_body(envelope: Value) -> Value {
-    let Value::Object(mut parts) = envelope else { return Value::Null };
-    match parts.remove("Body") {
-        Some(Value::Object(body)) => body.into_iter().next().map_or(Value::Null, |(_, content)| content),
-        _ => Value::Null,
+/// The one element in the one body of an envelope; `Null` if the body is empty. Of several an upstream may take another
+/// than the one looked at here.
+fn content_of(envelope: Value) -> Result<Value, &'static str> {
+    let body = match envelope {
+        Value::Object(mut parts) => parts.remove("Body"),
+        _ => None,
+    };
+    match body {
+        Some(Value::String(text)) if text.trim_ascii().is_empty() => Ok(Value::Null),
+        Some(Value::Object(children)) => {
+            let mut contents = children.into_iter().map(|(_, content)| content);
+            let single = contents.next().filter(|content| contents.next().is_none() && !content.is_array());
+            single.ok_or("one element in the body of the envelope")
+        }
+        Some(Value::String(_)) => Err("one element in the body of the envelope"),
+        _ => Err("one body in the envelope"),
     }
 }
 
@@ -140,7 +150,23 @@ mod tests {
                 Ok(json!({"id": "7"})),
             ),
             ("<Envelope><Body/></Envelope>", Ok(Value::Null)),
-            ("<Envelope/>", Ok(Value::Null)),
+            ("<Envelope><Body> \n</Body></Envelope>", Ok(Value::Null)),
+            ("<Envelope><Body><o:z>1</o:z></Body></Envelope>", Ok(json!("1"))),
+            (
+                "<Envelope><Body><z>1</z><a>2</a></Body></Envelope>",
+                Err("one element in the body of the envelope"),
+            ),
+            (
+                "<Envelope><Body><z>1</z><z>2</z></Body></Envelope>",
+                Err("one element in the body of the envelope"),
+            ),
+            ("<Envelope><Body>text</Body></Envelope>", Err("one element in the body of the envelope")),
+            ("<Envelope><Body><a/></Body><Body/></Envelope>", Err("one body in the envelope")),
+            (
+                "<s:Envelope><s:Body><a/></s:Body><t:Body><b/></t:Body></s:Envelope>",
+                Err("one body in the envelope"),
+            ),
+            ("<Envelope/>", Err("one body in the envelope")),
             ("<!DOCTYPE a [<!ENTITY b \"c\">]><a>&b;</a>", Err("XML without a document type")),
             ("<a>&b;</a>", Err("references that XML itself defines")),
             ("<a>&#0;</a>", Err("references that XML itself defines")),
