@@ -6,6 +6,8 @@ pub const MANAGE_BODY_BYTES: usize = 1_048_576;
 pub const OPS_BODY_BYTES: usize = 262_144;
 /// Largest body of files that declare configuration, bytes.
 pub const CONFIG_BODY_BYTES: usize = 33_554_432;
+/// Largest body of an ops request that imports another manager's rows.
+pub const IMPORT_BODY_BYTES: usize = 67_108_864;
 /// Lines the log ring keeps; about 15 minutes at 20 lines a second.
 pub const LOG_RING_LINES: usize = 20_000;
 /// Longest log message kept, in bytes; longer ones are cut and marked.

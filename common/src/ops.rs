@@ -30,12 +30,15 @@
 //! | `POST /v1/config/plan` | write | [`config::ConfigFiles`] | [`config::ConfigPlan`] |
 //! | `POST /v1/config/apply` | write | likewise | likewise |
 //! | `POST /v1/config/rollback` | write | [`config::ConfigUndo`] | [`config::ConfigPlan`] |
+//! | `POST /v1/import/octoprox` | write | [`imports::ImportRequest`] | [`imports::ImportReport`] |
+//! | `POST /v1/introspect` | write | [`imports::IntrospectRequest`] | as `POST /api/v1/auth/introspect` |
 //! | `GET /v1/attached` | read | | list of [`hello::Attached`] |
 
 pub mod audit;
 pub mod config;
 pub mod entities;
 pub mod hello;
+pub mod imports;
 pub mod logs;
 pub mod metrics;
 pub mod runs;

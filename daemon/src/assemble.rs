@@ -297,6 +297,7 @@ fn control_config(
         config_dir: settings.keeping.config_dir.clone(),
         environment: crate::settings::variable,
         history_limits: settings.keeping.history,
+        versioned: settings.versioned.clone(),
         page_size_max: settings.page_size_max,
         audit_floor: ports.audit_floor,
         backups: settings.data_dir.join("backups"),

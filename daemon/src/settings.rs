@@ -11,6 +11,7 @@ mod observing;
 pub(crate) mod secrets;
 pub(crate) mod signing;
 pub(crate) mod table;
+mod versioned;
 
 use gatehouse_control::Effective;
 use std::collections::BTreeMap;

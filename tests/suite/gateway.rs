@@ -181,7 +181,7 @@ fn an_api_key_opens_the_gateway_until_it_is_revoked() {
     assert_eq!(daemon.call("GET", "/api/rest/shop/v1/echo", &key, None).unwrap().0, 200);
     let (_, listed) = daemon.call("GET", "/api/v1/api-keys", &ana, None).unwrap();
     assert!(!listed.to_string().contains(&key), "shown once");
-    let path = format!("/api/v1/api-keys/{}", made["data"]["id"].as_str().unwrap());
+    let path = format!("/api/v1/api-keys/{}", made["data"]["id"]);
     assert_eq!(daemon.call("DELETE", &path, &ana, None).unwrap().0, 200);
     assert_eq!(daemon.call("GET", "/api/rest/shop/v1/echo", &key, None).unwrap().0, 401);
 }

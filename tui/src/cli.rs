@@ -45,6 +45,11 @@ pub const VERBS: &[Verb] = &[
         words: "export|schema|check|diff|apply|history|rollback|revert …",
         about: "the configuration as files",
     },
+    Verb {
+        name: "import",
+        words: "octoprox FILE [--dry-run]",
+        about: "take users, keys and workspaces out of manager.db or its archive",
+    },
     Verb { name: "hello", words: "", about: "daemon, door and runbooks" },
 ];
 
@@ -90,6 +95,8 @@ pub struct Request {
     pub reason: Option<String>,
     /// `--accept-risk`
     pub accept: Vec<Risk>,
+    /// `--dry-run`
+    pub dry_run: bool,
     /// Runbook parameters as typed.
     pub params: Vec<(String, String)>,
 }
@@ -177,6 +184,7 @@ fn flag_of(
         "--prune" if request.verb == "config" => request.prune = true,
         "--format" if request.verb == "config" => request.params.push(("format".to_owned(), value()?)),
         "-" if request.verb == "config" => request.words.push(word.to_owned()),
+        "--dry-run" if request.verb == "import" => request.dry_run = true,
         "--plan" if request.verb == "run" => request.plan = Some(value()?),
         "--reason" if request.verb == "run" => request.reason = Some(value()?),
         "--accept-risk" if request.verb == "run" => request.accept.push(risk(&value()?)?),
@@ -199,6 +207,8 @@ fn complete(request: &Request) -> Result<(), Usage> {
     match (request.verb, request.words.as_slice()) {
         ("plan" | "run", []) => return usage(format!("expected a runbook: {form}")),
         ("plan" | "run", [_, extra, ..]) => return usage(format!("{extra}: expected --name value: {form}")),
+        ("import", [kind, _]) if kind == "octoprox" => {}
+        ("import", _) => return usage(format!("expected what to import, and its file: {form}")),
         ("status" | "health" | "runs" | "hello", [extra, ..]) => {
             return usage(format!("{}: unexpected {extra}", request.verb));
         }
@@ -328,6 +338,9 @@ mod tests {
             ("plan", "expected a runbook"),
             ("status --fast", "unknown flag --fast"),
             ("run x --plan", "expected a value"),
+            ("import manager.db", "octoprox FILE"),
+            ("import octoprox", "octoprox FILE"),
+            ("import octoprox a --plan", "unknown flag"),
             ("run x --plan 1 --accept-risk all", "lose-ssh"),
         ] {
             let error = parse(&words(line)).unwrap_err();

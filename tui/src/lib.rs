@@ -18,6 +18,7 @@ mod event;
 pub mod exit;
 mod flow;
 mod glyphs;
+mod importing;
 mod link;
 pub mod output;
 pub mod plain;

@@ -50,6 +50,10 @@ fn captive(found: cli::Invocation, environment: &Environment) -> Result<cli::Inv
     if asked.socket.is_some() {
         return Err(cli::Usage("--socket: not for you to choose here".to_owned()));
     }
+    // Files of the box are not the caller's to read.
+    if asked.verb.as_ref().is_some_and(|request| request.verb == "import") {
+        return Err(cli::Usage("import: not over this door; run it on the box".to_owned()));
+    }
     Ok(cli::Invocation { socket: found.socket, captive: true, ..asked })
 }
 

@@ -34,6 +34,10 @@ async fn one(client: &Client, text: &str, ssh_connection: Option<&str>, output: 
         .ok_or_else(|| cli::Usage("quotes do not match".to_owned()))
         .and_then(|words| cli::parse(&words));
     match parsed {
+        // Whoever came by SSH's forced command may be at this prompt, and files of the box are not theirs to read.
+        Ok(cli::Invocation { verb: Some(request), .. }) if request.verb == "import" => {
+            output.complain("import: not at this prompt; run gatehouse import on the box");
+        }
         Ok(cli::Invocation { verb: Some(request), .. }) => {
             let code = verbs::perform(client, &request, ssh_connection, output).await;
             if code != exit::DONE {

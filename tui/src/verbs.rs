@@ -5,12 +5,13 @@ mod config;
 use crate::cli::{self, Request, Usage};
 use crate::client::{Client, ClientError, encoded, query};
 use crate::output::Output;
-use crate::{clock, exit, report};
+use crate::{clock, exit, importing, report};
 use gatehouse_common::health::HealthItem;
 use gatehouse_common::ops::Item;
 use gatehouse_common::ops::audit::{AuditPage, AuditVerdict, Exported};
 use gatehouse_common::ops::entities::{Consumer, Page, Route, Token};
 use gatehouse_common::ops::hello::Hello;
+use gatehouse_common::ops::imports::ImportReport;
 use gatehouse_common::ops::logs::LogItem;
 use gatehouse_common::ops::metrics::Window;
 use gatehouse_common::ops::runs::{PlanRequest, RunSummary, StartRequest};
@@ -18,6 +19,7 @@ use gatehouse_common::runbook::{Plan, RunEvent, RunEventKind, RunState, Tier};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often a followed run is looked for again after the daemon went away, half a second apart.
@@ -114,6 +116,7 @@ impl Work<'_, '_> {
             "config" => self.config().await,
             "hello" => self.show::<Hello>("/v1/hello", report::hello).await,
             "logs" => self.logs(&words).await,
+            "import" => self.import().await,
             "plan" => self.plan().await,
             "run" => self.run().await,
             other => Err(Usage(format!("unknown verb {other}")).into()),
@@ -191,6 +194,22 @@ impl Work<'_, '_> {
             } else {
                 self.output.line(&report::log_item(&item.body))?;
             }
+        }
+        Ok(exit::DONE)
+    }
+
+    async fn import(&mut self) -> Result<u8, Failure> {
+        let file = self.request.words.get(1).map(PathBuf::from).unwrap_or_default();
+        let dry_run = self.request.dry_run;
+        let reading = tokio::task::spawn_blocking(move || {
+            importing::read(&file, dry_run).map_err(|error| format!("{}: {error}", file.display()))
+        });
+        let rows = reading.await.unwrap_or_else(|error| Err(error.to_string())).map_err(Failure::Failed)?;
+        let report: ImportReport = self.client.post("/v1/import/octoprox", &rows).await?;
+        if self.request.json {
+            self.output.object(&report)?;
+        } else {
+            self.output.lines(&importing::report(&report))?;
         }
         Ok(exit::DONE)
     }

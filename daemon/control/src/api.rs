@@ -12,7 +12,6 @@ pub(crate) mod endpoints;
 pub(crate) mod gate;
 pub(crate) mod groups;
 pub(crate) mod health;
-pub(crate) mod keys;
 pub(crate) mod lists;
 pub(crate) mod logging;
 pub(crate) mod memory;
@@ -32,6 +31,7 @@ pub(crate) mod tags;
 pub(crate) mod tiers;
 pub(crate) mod tools;
 pub(crate) mod users;
+pub(crate) mod v1;
 pub(crate) mod validations;
 pub(crate) mod vault;
 
@@ -53,10 +53,8 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
     config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES.min(most)));
     health::routes(config);
     metrics::routes(config);
-    // In a scope: what the gateway carries passes every pattern out here, and one with a variable is a regex.
-    config.service(
-        web::scope("/api/v1").wrap(from_fn(gate::gate)).configure(keys::routes).configure(health::versioned),
-    );
+    // In scopes: what the gateway carries passes every pattern out here, and one with a variable is a regex.
+    v1::routes(config);
     config.service(
         web::scope("/platform")
             .wrap(from_fn(gate::gate))

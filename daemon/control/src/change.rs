@@ -2,6 +2,7 @@
 //! until the data plane serves it, answer. One thread owns the newest state; what waits is committed together.
 
 pub(crate) mod history;
+pub(crate) mod numbers;
 pub(crate) mod terms;
 mod worker;
 

@@ -1,10 +1,11 @@
 //! Serves what ops asks for: one match, each arm one call. A proof in a command is the permission to do it.
 
+use crate::api::v1::introspect;
 use crate::change::Draft;
 use crate::change::history::Head;
 use crate::declared::apply::{apply, undo};
 use crate::declared::{self, Owner};
-use crate::subjects::{backups, engine, entities, restoring, revocation};
+use crate::subjects::{backups, engine, entities, importing, restoring, revocation};
 use crate::{Control, Inner};
 use gatehouse_common::ops::config::ConfigRevision;
 use gatehouse_common::problem::{Code, Problem};
@@ -70,6 +71,12 @@ async fn obey(control: &Arc<Inner>, command: Command) {
             say(reply, Ok(apply(control, (actor, Owner::Apply, false), files).await));
         }
         Command::ConfigUndo(_, actor, revision, reply) => say(reply, undo(control, actor, revision).await),
+        Command::Import(_, actor, request, reply) => {
+            say(reply, importing::octoprox(control, actor, request).await);
+        }
+        Command::Introspect(_, token, reply) => {
+            say(reply, introspect::told(control, token.expose()).await);
+        }
         Command::Engine(_, reply) => say(reply, Ok(engine::state(&control.config()).await)),
         Command::Restart(_, actor, reply) => {
             tracing::info!(target: "control", %actor, "restart asked for");

@@ -66,7 +66,7 @@ pub(crate) fn compile(compiler: &Compiler, state: &State) -> Snapshot {
         revision: state.revision,
         apis: apis::all(state, &compiler.jwks),
         consumers: consumers::all(compiler, state),
-        api_keys: credentials::keys(state),
+        api_keys: credentials::keys(compiler, state),
         token_keys: compiler.token_keys.clone(),
         revoked_tokens: state.rows("revoked").map(|(id, _)| id.clone()).collect(),
         credit_groups: platform::credit_groups(compiler, state),
@@ -92,7 +92,7 @@ pub(crate) fn update(
     next.counters = compiler.counters;
     apis::update((old, new), &compiler.jwks, fetched, &mut next.apis);
     consumers::update(compiler, (old, new), &mut next.consumers);
-    credentials::update(old, new, &mut next);
+    credentials::update(compiler, old, new, &mut next);
     platform::update(compiler, old, new, &mut next);
     next
 }

@@ -1,7 +1,7 @@
 //! What the control plane is given at the start.
 
 pub use crate::change::history::HistoryLimits;
-use crate::observe::MetricsAccess;
+use crate::observe::{MetricsAccess, Networks};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
 use gatehouse_corridor::clock::Clock;
@@ -88,6 +88,33 @@ pub struct Effective {
     pub live: bool,
 }
 
+/// Settings of the surface below `/api/v1` (spec/octoprox.md 4, 5.4, 11).
+#[derive(Debug, Clone)]
+pub struct Versioned {
+    /// What an outer platform must show to ask about a token; `None` lets everybody ask.
+    pub introspect_secret: Option<Secret<String>>,
+    /// Peers that may ask as workspaces do.
+    pub workspace_networks: Networks,
+    /// Requests of one user, key or address in a minute.
+    pub requests_per_minute: u64,
+    /// Logins and questions about tokens of one address in a minute.
+    pub auth_per_minute: u64,
+    /// Value of `Strict-Transport-Security`; `None` sends none.
+    pub hsts: Option<String>,
+}
+
+impl Default for Versioned {
+    fn default() -> Self {
+        Self {
+            introspect_secret: None,
+            workspace_networks: Networks::default(),
+            requests_per_minute: 200,
+            auth_per_minute: 60,
+            hsts: None,
+        }
+    }
+}
+
 /// Settings of the control plane.
 #[derive(Debug, Clone)]
 pub struct ControlConfig {
@@ -133,6 +160,8 @@ pub struct ControlConfig {
     pub environment: fn(&str) -> Option<String>,
     /// How much of the history of changes is kept.
     pub history_limits: HistoryLimits,
+    /// The surface below `/api/v1`.
+    pub versioned: Versioned,
     /// Largest page.
     pub page_size_max: usize,
     /// Number of the last record in the audit trail: numbering never falls behind it, also on a store that was
@@ -198,6 +227,7 @@ pub(crate) mod tests {
             config_dir: None,
             environment: |_| None,
             history_limits: HistoryLimits::default(),
+            versioned: Versioned::default(),
             page_size_max: 1_000,
             audit_floor: 0,
             backups: folder.join("backups"),

@@ -19,6 +19,12 @@ pub(crate) enum By {
     EndpointApi,
     /// Endpoints, by their id.
     EndpointId,
+    /// API keys, by what an outer platform calls them.
+    KeyNexusgate,
+    /// API keys, by their number.
+    KeyNumber,
+    /// API keys, by the first part of their text.
+    KeyPrefix,
     /// API keys, by their user.
     KeyUser,
     /// Rows of `revoked`, by the second after which they no longer matter.
@@ -31,8 +37,14 @@ pub(crate) enum By {
     Subscriber,
     /// Users, by e-mail address in lower case.
     UserEmail,
+    /// Users, by what an outer platform calls them.
+    UserNexusgate,
+    /// Users, by their number.
+    UserNumber,
     /// Users, by role.
     UserRole,
+    /// Workspaces, by their user.
+    WorkspaceUser,
 }
 
 /// Index, value, key of the row.
@@ -73,7 +85,16 @@ pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
         "endpoints" => {
             vec![at(By::EndpointApi, &owner(row)), at(By::EndpointId, row.text("endpoint_id"))]
         }
-        "keys" => vec![at(By::KeyUser, row.text("username"))],
+        "keys" => {
+            let outer = Some(row.text("nexusgate_token_id")).filter(|id| !id.is_empty());
+            let mut entries = vec![
+                at(By::KeyNumber, &second(row.number("id"))),
+                at(By::KeyPrefix, row.text("prefix")),
+                at(By::KeyUser, row.text("username")),
+            ];
+            entries.extend(outer.map(|id| at(By::KeyNexusgate, id)));
+            entries
+        }
         "revoked" => vec![at(By::RevokedEnd, &second(row.number("expires_unix_secs")))],
         "sessions" => vec![
             at(By::SessionEnd, &second(row.number("expires_unix_secs"))),
@@ -81,8 +102,16 @@ pub(crate) fn entries(table: &str, key: &str, row: &Row) -> Vec<Entry> {
         ],
         "subscriptions" => row.list("apis").iter().map(|api| at(By::Subscriber, api)).collect(),
         "users" => {
-            vec![at(By::UserEmail, &mail(row.text("email"))), at(By::UserRole, row.text("role"))]
+            // Users that came from elsewhere may have no address.
+            let email = Some(mail(row.text("email"))).filter(|email| !email.is_empty());
+            let nexusgate = Some(row.text("nexusgate_user_id")).filter(|id| !id.is_empty());
+            let mut entries =
+                vec![at(By::UserNumber, &second(row.number("id"))), at(By::UserRole, row.text("role"))];
+            entries.extend(email.map(|email| at(By::UserEmail, &email)));
+            entries.extend(nexusgate.map(|id| at(By::UserNexusgate, id)));
+            entries
         }
+        "workspaces" => vec![at(By::WorkspaceUser, row.text("username"))],
         _ => Vec::new(),
     }
 }

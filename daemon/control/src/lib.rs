@@ -20,13 +20,14 @@ mod subjects;
 mod tending;
 
 pub use config::{
-    Argon2Config, Bootstrap, ControlConfig, Effective, HistoryLimits, LoginLimit, PlatformCors,
+    Argon2Config, Bootstrap, ControlConfig, Effective, HistoryLimits, LoginLimit, PlatformCors, Versioned,
 };
 pub use observe::{MetricsAccess, Networks};
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
 use api::chaos::Chaos;
+use api::v1::Remembered;
 use arc_swap::ArcSwap;
 use change::Changes;
 use gatehouse_common::problem::Problem;
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) refusals: Refusals,
     /// What is known of the folder that declares the configuration.
     pub(crate) folder: declared::folder::Known,
+    pub(crate) versioned: Remembered,
 }
 
 impl Inner {
@@ -133,6 +135,7 @@ impl Control {
             lending: TaskGroup::new("lending"),
             refusals: Refusals::default(),
             folder: Default::default(),
+            versioned: Remembered::default(),
         })))
     }
 

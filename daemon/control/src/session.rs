@@ -29,6 +29,11 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
+    /// Who has proved to be a user by what these claims stand for.
+    pub(crate) fn known(user: Arc<Row>, claims: Claims, state: Arc<State>, source: String) -> Self {
+        Self { name: user.text("username").to_owned(), user, claims, state, source }
+    }
+
     /// Whether the role, as it is now, has a permission.
     pub(crate) fn may(&self, permission: &str) -> bool {
         self.state.get("roles", self.user.text("role")).is_some_and(|role| role.flag(permission))
@@ -45,8 +50,8 @@ impl Caller {
     }
 
     /// The same caller in another state: who was revoked or deleted meanwhile is nobody there.
-    fn at(&self, state: &State) -> Result<Self, Problem> {
-        let user = state.get("users", &self.name).filter(|_| tokens::alive(state, &self.claims));
+    fn at(&self, state: &State, now_ms: i64) -> Result<Self, Problem> {
+        let user = state.get("users", &self.name).filter(|_| tokens::alive(state, &self.claims, now_ms));
         let user = Arc::clone(user.ok_or_else(|| detail(401, "Unauthorized"))?);
         Ok(Self { user, state: Arc::new(state.clone()), ..self.clone() })
     }
@@ -58,8 +63,8 @@ impl Caller {
         control: &Inner,
         make: impl FnOnce(&State, &Self) -> Result<Draft, Problem> + Send + 'static,
     ) -> Result<Revision, Problem> {
-        let caller = self.clone();
-        control.changes.submit(self.actor(), move |state| make(state, &caller.at(state)?)).await
+        let (caller, now_ms) = (self.clone(), control.clock.unix_ms());
+        control.changes.submit(self.actor(), move |state| make(state, &caller.at(state, now_ms)?)).await
     }
 
     pub(crate) fn actor(&self) -> Actor {
@@ -177,12 +182,12 @@ pub(crate) mod tests {
             state: Arc::new(state.clone()),
             source: String::new(),
         };
-        assert!(caller.at(&state).unwrap().needs("manage_apis", "API007").is_ok());
+        assert!(caller.at(&state, 1).unwrap().needs("manage_apis", "API007").is_ok());
         let changed = |change: &dyn Fn(&mut State)| {
             let mut later = state.clone();
             change(&mut later);
             caller
-                .at(&later)
+                .at(&later, 1)
                 .and_then(|caller| caller.needs("manage_apis", "API007"))
                 .map_err(|problem| problem.status)
         };

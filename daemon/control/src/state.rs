@@ -4,6 +4,7 @@ use crate::index::{self, By, Entry};
 use gatehouse_common::ids::Revision;
 use imbl::{OrdMap, OrdSet};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 /// A row: the fields of its resource.
@@ -18,6 +19,8 @@ pub(crate) struct State {
     pub(crate) revision: Revision,
     /// Last audit number given.
     pub(crate) audit: u64,
+    /// Last number given, by table ([`crate::change::numbers`]).
+    pub(crate) numbers: BTreeMap<&'static str, i64>,
     tables: OrdMap<&'static str, Table>,
     index: OrdSet<Entry>,
 }
@@ -54,6 +57,20 @@ impl State {
         let first: Entry = (by, value.into(), "".into());
         let same = move |entry: &&Entry| entry.0 == by && *entry.1 == *value;
         self.index.range(first..).take_while(same).map(|(_, _, key)| &**key)
+    }
+
+    /// Key of the row with a number.
+    pub(crate) fn keys_by_number(&self, by: By, number: i64) -> Option<&str> {
+        let value = index::second(number);
+        let first: Entry = (by, value.as_str().into(), "".into());
+        let (found, at, key) = self.index.range(first..).next()?;
+        (*found == by && **at == *value).then_some(&**key)
+    }
+
+    /// Keys of all rows that an index holds, in the order of their values.
+    pub(crate) fn keys_by_index(&self, by: By) -> impl Iterator<Item = &str> {
+        let first: Entry = (by, "".into(), "".into());
+        self.index.range(first..).take_while(move |entry| entry.0 == by).map(|(_, _, key)| &**key)
     }
 
     /// The values of an index, each once, in order.

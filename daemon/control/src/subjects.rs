@@ -1,10 +1,12 @@
 //! The rules of each subject; no HTTP.
 
+pub(crate) mod accounts;
 pub(crate) mod addresses;
 pub(crate) mod apis;
 pub(crate) mod backups;
 pub(crate) mod backwards;
 pub(crate) mod bootstrap;
+pub(crate) mod browser;
 pub(crate) mod configuration;
 pub(crate) mod cors;
 pub(crate) mod credits;
@@ -12,6 +14,10 @@ pub(crate) mod dumps;
 pub(crate) mod engine;
 pub(crate) mod entities;
 pub(crate) mod fitting;
+pub(crate) mod foreign;
+pub(crate) mod imported;
+pub(crate) mod importing;
+pub(crate) mod key_uses;
 pub(crate) mod leaving;
 pub(crate) mod logs;
 pub(crate) mod masks;
@@ -36,3 +42,4 @@ pub(crate) mod traffic;
 pub(crate) mod turns;
 pub(crate) mod usage;
 pub(crate) mod validations;
+pub(crate) mod windows;

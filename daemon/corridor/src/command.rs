@@ -6,8 +6,10 @@ use gatehouse_common::ids::{ConsumerId, Revision};
 use gatehouse_common::ops::audit::AuditEntry;
 use gatehouse_common::ops::config::{ConfigFiles, ConfigFolder, ConfigPlan, ConfigRevision, ConfigUndo};
 use gatehouse_common::ops::entities::{Consumer, Route, Session, Token};
+use gatehouse_common::ops::imports::{ImportReport, ImportRequest};
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_common::secret::Secret;
+use serde_json::Value;
 use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
@@ -102,6 +104,10 @@ pub enum Command {
     Restore(CanDestroy, Actor, String, Reply<Revision>),
     /// Leaves an audit record; answers when it is on the disk.
     Audit(CanRead, AuditEntry, Reply<Revision>),
+    /// Takes what another manager kept, in one change, or says what would become of it.
+    Import(CanWrite, Actor, ImportRequest, Reply<ImportReport>),
+    /// What an API key or a token stands for, as introspection says it.
+    Introspect(CanWrite, Secret<String>, Reply<Value>),
     /// The container engine, as seen within the last seconds.
     Engine(CanRead, Reply<EngineState>),
     /// The configuration as a file declares it, without secrets; `true` as YAML.

@@ -5,6 +5,7 @@ mod config;
 mod entities;
 mod health;
 mod hello;
+mod imports;
 mod logs;
 mod metrics;
 mod runs;
@@ -88,6 +89,8 @@ methods! {
     GET "/v1/runs/{id}" Read runs::follow;
     POST "/v1/runs/{id}/stop" Write runs::stop;
     POST "/v1/runs/{id}/undo" Write runs::undo;
+    POST "/v1/import/octoprox" Write imports::octoprox;
+    POST "/v1/introspect" Write imports::introspect;
     GET "/v1/audit" Read audit::audit;
     GET "/v1/audit/verify" Read audit::verify;
     GET "/v1/audit/export" Read audit::export;

@@ -7,7 +7,7 @@ use actix_web::dev::{Extensions, ServerHandle};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use gatehouse_common::limits::{CONFIG_BODY_BYTES, OPS_BODY_BYTES};
+use gatehouse_common::limits::{CONFIG_BODY_BYTES, IMPORT_BODY_BYTES, OPS_BODY_BYTES};
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_corridor::permission::grant;
 use gatehouse_corridor::tasks::TaskGroup;
@@ -47,9 +47,13 @@ pub(crate) fn serve(
     Ok(handle)
 }
 
-/// Largest body of a path, bytes: files that declare the whole configuration are larger than any other.
+/// Largest body of a path, bytes: what holds the whole configuration or whole tables is larger than any other.
 fn most(path: &str) -> usize {
-    if path.starts_with("/v1/config/") { CONFIG_BODY_BYTES } else { OPS_BODY_BYTES }
+    match path {
+        _ if path.starts_with("/v1/config/") => CONFIG_BODY_BYTES,
+        _ if path.starts_with("/v1/import/") => IMPORT_BODY_BYTES,
+        _ => OPS_BODY_BYTES,
+    }
 }
 
 fn mount(config: &mut web::ServiceConfig) {

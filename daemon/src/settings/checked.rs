@@ -6,7 +6,7 @@ use super::secrets;
 use super::signing::SigningKey;
 use super::{Merged, Value};
 use gatehouse_common::secret::Secret;
-use gatehouse_control::{Effective, MetricsAccess};
+use gatehouse_control::{Effective, MetricsAccess, Versioned};
 use gatehouse_corridor::snapshot::GatewayLimits;
 use gatehouse_data::ClientLimits;
 use std::fmt::Display;
@@ -52,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) enforce_admin_subscription: bool,
     pub(crate) page_size_max: usize,
     pub(crate) keeping: Keeping,
+    pub(crate) versioned: Versioned,
     pub(crate) cookie_secure: bool,
     pub(crate) cookie_samesite: String,
     pub(crate) cookie_domain: Option<String>,
@@ -254,6 +255,7 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         enforce_admin_subscription: r.flag("enforce_admin_subscription"),
         page_size_max: r.number("page_size_max", 1, 1_000),
         keeping: r.keeping(),
+        versioned: r.versioned(),
         cookie_secure: tls_in_front || r.flag("cookie_secure"),
         cookie_samesite: r.one_of("cookie_samesite", &["strict", "lax", "none"]),
         cookie_domain: r.optional("cookie_domain"),

@@ -193,6 +193,16 @@ settings! {
     handover_drain_secs "0" start => "Longest time requests in flight may take in the old process once a new one serves, after a restart under systemd, seconds; 0 takes `drain_secs`. Nobody waits for them.";
     docker_host "unix:///var/run/docker.sock" [same("DOCKER_HOST")]
         => "Address of the container engine: unix:///PATH or tcp://HOST:PORT; `none` uses none.";
+    introspect_secret "" [same("INTROSPECT_SECRET")] secret
+        => "What an outer platform sends as `X-Introspect-Secret` to ask about a token, at least 16 characters; empty lets everybody ask.";
+    workspace_networks ""
+        => "Networks of workspaces, separated by commas: peers from there may use `/internal/auth/introspect`; empty is nobody.";
+    api_rate_limit "200" [same("API_RATE_LIMIT")] => "Requests below `/api/v1` of one user, key or address in a minute.";
+    auth_rate_limit "60" [same("AUTH_RATE_LIMIT")] => "Logins and introspections of one address in a minute.";
+    hsts "false" [same("ENFORCE_HTTPS")] => "Sends `Strict-Transport-Security` below `/api/v1` and with the login form.";
+    hsts_max_age "31536000" [same("HSTS_MAX_AGE")] => "Its age, seconds.";
+    hsts_include_subdomains "true" [same("HSTS_INCLUDE_SUBDOMAINS")] => "It counts for subdomains too.";
+    jwt_algorithm "HS256" [same("JWT_ALGORITHM")] => "Algorithm of tokens; HS256 is the only one.";
     store_backend "sled" start => "sled, or memory (nothing survives a restart).";
 }
 

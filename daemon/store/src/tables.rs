@@ -23,6 +23,7 @@ pub const TABLES: &[Table] = &[
     table("declared", true),
     table("endpoints", true),
     table("groups", true),
+    table("key_uses", false),
     table("keys", true),
     table("meta", false),
     table("outbox", false),
@@ -41,6 +42,7 @@ pub const TABLES: &[Table] = &[
     table("users", true),
     table("validations", true),
     table("vault", true),
+    table("workspaces", true),
 ];
 
 /// Key in `meta` of the store's format.

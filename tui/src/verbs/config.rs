@@ -37,7 +37,7 @@ impl Work<'_, '_> {
         let words = &self.request.words;
         let action = words.first().map(String::as_str).unwrap_or_default();
         match action {
-            "export" => self.export().await,
+            "export" => self.config_export().await,
             "schema" => self.text("/v1/config/schema").await,
             "check" => {
                 let plan: ConfigPlan = self.send("/v1/config/plan").await?;
@@ -75,7 +75,7 @@ impl Work<'_, '_> {
         Ok(exit::DONE)
     }
 
-    async fn export(&mut self) -> Result<u8, Failure> {
+    async fn config_export(&mut self) -> Result<u8, Failure> {
         let format = self.request.params.iter().find(|(name, _)| name == "format");
         let format = format.map_or("toml", |(_, format)| format.as_str()).to_owned();
         self.text(&query("/v1/config/export", &[("format", &format)])).await

@@ -87,17 +87,37 @@ async fn attempt(
     let refused = |code: &str, text: &str| Problem::compat(400, code, text);
     let body: Value = serde_json::from_slice(body).map_err(|_| refused("AUTH004", "Invalid JSON payload"))?;
     let (name, password) = (field(&body, "email")?, Secret::new(field(&body, "password")?.to_owned()));
-    let state = control.changes.state();
-    let user = find(&state, name);
-    let phc = user.as_ref().map(|user| user.text("password_hash").to_owned());
-    let matches = control.hasher.verify(password, phc).await?;
-    let user = user.filter(|_| matches).ok_or_else(|| refused("AUTH002", "Invalid email or password"))?;
+    let user = proven(control, name, password).await?;
+    let user = user.ok_or_else(|| refused("AUTH002", "Invalid email or password"))?;
     if !user.flag("active") {
         return Err(refused("AUTH007", "User is not active"));
     }
+    opened(control, &user, source, now_ms).await
+}
+
+/// The user of a name or an address, if the password is theirs; whether they may come in is another question.
+pub(crate) async fn proven(
+    control: &Inner,
+    name: &str,
+    password: Secret<String>,
+) -> Result<Option<Arc<Row>>, Problem> {
+    let user = find(&control.changes.state(), name);
+    let phc = user.as_ref().map(|user| user.text("password_hash").to_owned());
+    let matches = control.hasher.verify(password, phc).await?;
+    Ok(user.filter(|_| matches))
+}
+
+/// Begins a session of a user who has proved to be one: an access token of it.
+pub(crate) async fn opened(
+    control: &Inner,
+    user: &Row,
+    source: &str,
+    now_ms: i64,
+) -> Result<(String, Claims), Problem> {
+    let state = control.changes.state();
     let sid = uuid::Uuid::new_v4().to_string();
     let wanted = Wanted { sid: &sid, typ: "access", ttl_secs: control.config().access_ttl_secs, now_ms };
-    let (token, claims) = tokens::issue(&control.config(), &state, &user, &wanted)?;
+    let (token, claims) = tokens::issue(&control.config(), &state, user, &wanted)?;
     let actor = Actor::User { name: claims.sub.clone(), source: source.to_owned() };
     let (session, source) = (claims.clone(), source.to_owned());
     let listed = control
@@ -189,15 +209,25 @@ async fn rotate(control: &Inner, request: &HttpRequest) -> Result<String, Proble
     let wanted =
         Wanted { sid: &old.sid, typ: "refresh", ttl_secs: control.config().refresh_ttl_secs, now_ms };
     let (token, fresh) = tokens::issue(&control.config(), &state, user, &wanted)?;
+    extended(control, request, fresh).await.map(|()| token)
+}
+
+/// Lets a session live as long as its newest token.
+pub(crate) async fn extended(control: &Inner, request: &HttpRequest, fresh: Claims) -> Result<(), Problem> {
     let actor = Actor::User { name: fresh.sub.clone(), source: source(control, request) };
     let object = format!("user/{}", fresh.sub);
     let make = move |state: &State| Ok(sessions::extend(Draft::new("session.extend", object), state, &fresh));
-    control.changes.submit(actor, make).await.map(|_| token)
+    control.changes.submit(actor, make).await.map(drop)
 }
 
 /// Spends a refresh token; decided inside the draft, so that of two that come at once the second ends the
 /// session, as any second use does.
-async fn spend(control: &Inner, request: &HttpRequest, old: &Claims, now_ms: i64) -> Result<(), Problem> {
+pub(crate) async fn spend(
+    control: &Inner,
+    request: &HttpRequest,
+    old: &Claims,
+    now_ms: i64,
+) -> Result<(), Problem> {
     let ends = session_ends(&control.config(), now_ms);
     let actor = Actor::User { name: old.sub.clone(), source: source(control, request) };
     let old = old.clone();

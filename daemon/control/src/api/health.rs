@@ -1,10 +1,11 @@
 //! Health (spec/doorman.md 4.20, spec/octoprox.md 13.1): alive, ready, and what an administrator may see.
 
 use super::Outcome;
-use crate::envelope::Reply;
+use crate::envelope::{Reply, detail};
 use crate::session::caller;
+use crate::state::Fields as _;
 use crate::subjects::engine;
-use crate::{Inner, resource};
+use crate::{Inner, resource, versioned};
 use actix_web::HttpRequest;
 use actix_web::cookie::time::OffsetDateTime;
 use actix_web::cookie::time::format_description::well_known::Rfc3339;
@@ -26,7 +27,20 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 
 /// Below `/api/v1`.
 pub(crate) fn versioned(config: &mut ServiceConfig) {
-    resource!(config, "/health", get => health);
+    versioned!(config, "/health", get => health);
+}
+
+/// Below `/health`.
+pub(crate) fn plain(config: &mut ServiceConfig) {
+    versioned!(config, "", get => healthy);
+}
+
+/// Whether it serves, for who asks often and wants no more.
+async fn healthy(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outcome {
+    if control.draining() {
+        return Err(detail(503, "Shutting down"));
+    }
+    Ok(Reply::Bare(200, json!({ "status": "healthy" }).to_string()))
 }
 
 /// Below `/platform`.
@@ -112,7 +126,7 @@ struct Components {
     docker: Component,
 }
 
-#[derive(Serialize, Clone, Default)]
+#[derive(Serialize, Clone)]
 struct Workspaces {
     total: u64,
     active: u64,
@@ -149,6 +163,13 @@ fn docker(state: &EngineState) -> Component {
     Component { status, healthy, response_time_ms, version }
 }
 
+/// All that are known, deleted ones too, and those that are meant to run.
+fn workspaces(control: &Inner) -> Workspaces {
+    let state = control.changes.state();
+    let active = state.rows("workspaces").filter(|(_, row)| row.text("status") == "active").count();
+    Workspaces { total: state.table("workspaces").len() as u64, active: active as u64 }
+}
+
 /// The union of the shapes that older clients and scripts read.
 async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outcome {
     let begun = std::time::Instant::now();
@@ -167,7 +188,7 @@ async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outco
         (false, _) => ("unhealthy", 503),
     };
     let components = Components { database, docker };
-    let (timestamp, workspaces) = (timestamp(control.clock.unix_ms()), Workspaces::default());
+    let (timestamp, workspaces) = (timestamp(control.clock.unix_ms()), workspaces(control));
     let data = Part {
         status,
         timestamp: timestamp.clone(),

@@ -55,10 +55,33 @@ pub(crate) const FIELDS: &[Field] = &[
     ("active", Kind::Flag, Absent::Is(true)),
     ("ui_access", Kind::Flag, Absent::Is(false)),
 ];
+/// The fields as they may be stored: users of `/api/v1` have other bounds, and need no address.
+pub(crate) fn stored_fields() -> Vec<Field> {
+    let own = |(name, kind, absent): &Field| match *name {
+        "username" => ("username", Kind::Text(1, 128), Absent::Required),
+        "email" => ("email", Kind::Text(0, 127), Absent::Null),
+        name => (name, *kind, *absent),
+    };
+    FIELDS.iter().map(own).collect()
+}
+
 /// Names that are words of a path.
 pub(crate) const TAKEN: &[&str] = &["me", "all", "email"];
 /// Never shown.
-const HIDDEN: [&str; 4] = ["password_hash", "token_epoch", "token_epoch_before", "tokens_revoked"];
+const HIDDEN: [&str; 11] = [
+    "password_hash",
+    "token_epoch",
+    "token_epoch_before",
+    "tokens_revoked",
+    // Of `/api/v1`.
+    "id",
+    "created_unix_ms",
+    "updated_unix_ms",
+    "nexusgate_user_id",
+    "nexusgate_role",
+    "last_synced_unix_ms",
+    "revoked_at_unix_ms",
+];
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/user/me", get => me);
@@ -92,7 +115,7 @@ fn used(control: &Inner, row: &Row) -> Value {
 }
 
 /// A user with the default of every field, role `user`, no group.
-pub(super) fn plain(name: &str, email: &str, hash: &str, token_epoch: i64) -> Row {
+pub(crate) fn plain(name: &str, email: &str, hash: &str, token_epoch: i64) -> Row {
     let given = json!({"username": name, "email": email, "password": hash, "role": "user"});
     // Every required field is given, so that nothing can be missing.
     let mut row = schema::create(FIELDS, &given).unwrap_or_default();
@@ -116,7 +139,7 @@ fn attributes(row: &Row) -> Result<(), Problem> {
 }
 
 /// Whether somebody else has this address.
-pub(super) fn email_taken(state: &State, email: &str, but: &str) -> bool {
+pub(crate) fn email_taken(state: &State, email: &str, but: &str) -> bool {
     state.keys_by(By::UserEmail, &index::mail(email)).any(|name| name != but)
 }
 

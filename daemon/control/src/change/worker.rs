@@ -2,7 +2,7 @@
 
 use super::history::{Head, History, Turned, turned};
 use super::terms::{Plan, Terms, routes};
-use super::{Configure, Draft, Job, published};
+use super::{Configure, Draft, Job, numbers, published};
 use crate::compile::{Compiler, compile, update};
 use crate::leases::{self, Cells, Effect};
 use crate::state::{Row, State};
@@ -183,7 +183,11 @@ impl Worker {
         after.revision.0 += u64::from(draft.republish || published(&draft));
         let mut writes = Batch::default();
         for (table, key, row) in &draft.rows {
-            apply(&mut after, &mut writes, table, key, row.as_ref())?;
+            let whole = row.as_ref().and_then(|row| {
+                let place = (*table, key.as_str());
+                numbers::complete((&mut after, &mut writes), place, row, self.clock.unix_ms())
+            });
+            apply(&mut after, &mut writes, table, key, whole.as_ref().or(row.as_ref()))?;
         }
         let compiled = if published(&draft) { Some(self.loadable(&after, &group.compiled)?) } else { None };
         let mut effects = draft.effects.clone();
@@ -338,6 +342,11 @@ pub(super) fn load(store: &Store, audit_floor: u64) -> Result<State, StoreError>
             })?;
             state.set(table.name, &key, Some(Arc::new(row)));
         }
+    }
+    for (table, by) in numbers::tables() {
+        let used = state.values(by).last().and_then(|last| last.parse().ok()).unwrap_or(0);
+        let given = i64::try_from(number(&numbers::place(table))?).unwrap_or(i64::MAX);
+        state.numbers.insert(table, given.max(used));
     }
     Ok(state)
 }

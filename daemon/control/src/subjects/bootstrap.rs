@@ -1,7 +1,7 @@
 //! What every appliance has from its first start: role `admin`, groups `ALL` and `admin`, an administrator
 //! (spec/doorman.md 3).
 
-use crate::change::{Changes, Draft};
+use crate::change::{Changes, Draft, numbers};
 use crate::config::ControlConfig;
 use crate::state::{Row, State};
 use crate::subjects::passwords::Hasher;
@@ -30,6 +30,10 @@ pub(crate) async fn seed(config: &ControlConfig, changes: &Changes, hasher: &Has
             if state.get("groups", name).is_none() {
                 draft = draft.put("groups", name, group(name));
             }
+        }
+        // Whatever way they came by: an earlier version, an archive read in while the daemon was down.
+        for (table, key, row) in numbers::without(state) {
+            draft = draft.put(table, key, row);
         }
         draft
     };

@@ -126,7 +126,7 @@ pub(crate) fn alive_of<'s>(
     rows.filter(move |(id, row)| alive(state, id, row, now_ms))
 }
 
-fn alive(state: &State, id: &str, row: &Row, now_ms: i64) -> bool {
+pub(crate) fn alive(state: &State, id: &str, row: &Row, now_ms: i64) -> bool {
     let user = state.get("users", row.text("username"));
     row.number("expires_unix_secs") > now_ms / 1_000
         && state.get("revoked", id).is_none()

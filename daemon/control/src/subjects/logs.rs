@@ -258,6 +258,13 @@ pub(crate) struct Look {
     pub(crate) complete: bool,
 }
 
+/// The audit trail, newest first. Blocks on the disk as it is read.
+pub(crate) fn trail(folder: &Path) -> impl Iterator<Item = AuditRecord> {
+    let files = listed(folder, "audit-").into_iter();
+    let lines = files.filter_map(|(path, _)| File::open(path).and_then(Backwards::new).ok()).flatten();
+    lines.filter_map(|line| serde_json::from_slice(&line.ok()?).ok())
+}
+
 /// Gives what matches, newest first, to a taker. Blocks on the disk.
 pub(crate) fn look(places: &Places, wanted: &Wanted, mut take: impl FnMut(Item)) -> Look {
     let begun = Instant::now();

@@ -97,6 +97,20 @@ fn decoy(params: &Params) -> String {
     phc(params, &salt, &hash)
 }
 
+/// Most memory of a hash from elsewhere, KiB, and most passes and lanes.
+const BEARABLE: (u32, u32, u32) = (262_144, 16, 16);
+
+/// Whether a hash from elsewhere can be verified here, at a cost that keeps nobody out.
+pub(crate) fn bearable(phc: &str) -> bool {
+    let Ok(known) = PasswordHash::new(phc) else { return false };
+    let argon2id =
+        Algorithm::try_from(known.algorithm.as_str()).is_ok_and(|kind| kind == Algorithm::Argon2id);
+    let bounded = Params::try_from(&known).is_ok_and(|params| {
+        params.m_cost() <= BEARABLE.0 && params.t_cost() <= BEARABLE.1 && params.p_cost() <= BEARABLE.2
+    });
+    argon2id && bounded && known.salt.is_some() && known.hash.is_some()
+}
+
 type Failed = argon2::password_hash::Error;
 
 /// One hash in memory of its own, which is given back.

@@ -74,23 +74,36 @@ pub(crate) fn issue(
 
 /// A token's signature and life, whatever became of it since.
 pub(crate) fn decode(config: &ControlConfig, token: &str, now_ms: i64) -> Option<Claims> {
+    own(config, token).filter(|claims| claims.exp > now_ms / 1_000)
+}
+
+/// What a token of ours says, though it may have expired.
+pub(crate) fn own(config: &ControlConfig, token: &str) -> Option<Claims> {
     let kid = jsonwebtoken::decode_header(token).ok()?.kid?;
     let key = config.signing_keys.iter().find(|key| key.kid == kid)?;
     let mut validation = Validation::new(Algorithm::HS256);
     validation.validate_exp = false; // against our own clock, below
     validation.required_spec_claims.clear();
     let key = DecodingKey::from_secret(key.secret.expose());
-    let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation).ok()?.claims;
-    (claims.exp > now_ms / 1_000).then_some(claims)
+    jsonwebtoken::decode::<Claims>(token, &key, &validation).ok().map(|token| token.claims)
 }
 
 /// A token that is valid now: its user lives, and neither it nor its session has been revoked.
 pub(crate) fn verify(config: &ControlConfig, state: &State, token: &str, now_ms: i64) -> Option<Claims> {
-    decode(config, token, now_ms).filter(|claims| alive(state, claims))
+    decode(config, token, now_ms).filter(|claims| alive(state, claims, now_ms))
 }
 
-/// Whether a token that has not expired counts in a state.
-pub(crate) fn alive(state: &State, claims: &Claims) -> bool {
+/// Whether an API key is neither revoked nor expired.
+pub(crate) fn key_counts(key: &Row, now_ms: i64) -> bool {
+    let at = |name: &str| key.get(name).and_then(serde_json::Value::as_i64);
+    at("revoked_unix_ms").is_none() && at("expires_unix_ms").is_none_or(|expires| expires > now_ms)
+}
+
+/// Whether a token that has not expired counts in a state; also what stands for an API key.
+pub(crate) fn alive(state: &State, claims: &Claims, now_ms: i64) -> bool {
+    if claims.typ == "key" && !state.get("keys", &claims.sid).is_some_and(|key| key_counts(key, now_ms)) {
+        return false;
+    }
     let Some(user) = state.get("users", &claims.sub) else { return false };
     let epoch = u64::try_from(user.number("token_epoch")).unwrap_or(0);
     let revoked = state.get("revoked", &claims.jti).or_else(|| state.get("revoked", &claims.sid));

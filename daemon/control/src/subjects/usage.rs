@@ -1,6 +1,7 @@
 //! What each user has used: the cells that the data plane counts in, kept over restarts. A crash loses what was counted
 //! since the last beat, half a minute at most. Also the past days and months, as far as they are kept.
 
+use super::key_uses::KeyUses;
 use super::times;
 use crate::state::State;
 use gatehouse_common::problem::Problem;
@@ -49,7 +50,11 @@ struct Entry {
 
 /// Every user's usage.
 #[derive(Debug, Default)]
-pub(crate) struct Usages(RwLock<HashMap<String, Entry>>);
+pub(crate) struct Usages {
+    users: RwLock<HashMap<String, Entry>>,
+    /// When each API key was used last.
+    pub(crate) keys: KeyUses,
+}
 
 fn newest<V>(map: &mut BTreeMap<String, V>, most: usize) {
     while map.len() > most {
@@ -112,45 +117,45 @@ impl Usages {
                 Err(error) => tracing::warn!(target: "usage", user, %error, "a user's counters begin anew"),
             }
         }
-        Ok(Self(RwLock::new(entries)))
+        Ok(Self { users: RwLock::new(entries), keys: KeyUses::load(store)? })
     }
 
     /// A user's cells: the same ones for as long as the user lives. Cheap.
     pub(crate) fn of(&self, user: &str) -> Arc<Usage> {
-        if let Some(entry) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(user) {
+        if let Some(entry) = self.users.read().unwrap_or_else(PoisonError::into_inner).get(user) {
             return Arc::clone(&entry.usage);
         }
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.users.write().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&entries.entry(user.to_owned()).or_default().usage)
     }
 
     /// Lets limits begin anew for everybody; quotas and bandwidth stay.
     pub(crate) fn clear_limits(&self) {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.users.read().unwrap_or_else(PoisonError::into_inner);
         entries.values().for_each(|entry| entry.usage.clear_limits());
     }
 
     /// A user's months, oldest first, with the present one.
     pub(crate) fn months(&self, user: &str, now_ms: i64) -> BTreeMap<String, Period> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.users.read().unwrap_or_else(PoisonError::into_inner);
         entries.get(user).map(|entry| entry.seen(now_ms).months).unwrap_or_default()
     }
 
     /// A user's days, oldest first, with the present one.
     pub(crate) fn days(&self, user: &str, now_ms: i64) -> BTreeMap<String, u64> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.users.read().unwrap_or_else(PoisonError::into_inner);
         entries.get(user).map(|entry| entry.seen(now_ms).days).unwrap_or_default()
     }
 
     /// What a look at each user's cells gives, of those it gives something for.
     pub(crate) fn all<T>(&self, look: impl Fn(&str, &Usage) -> Option<T>) -> Vec<T> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.users.read().unwrap_or_else(PoisonError::into_inner);
         entries.iter().filter_map(|(user, entry)| look(user, &entry.usage)).collect()
     }
 
     /// Requests of all users by month.
     pub(crate) fn totals(&self, now_ms: i64) -> BTreeMap<String, u64> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.users.read().unwrap_or_else(PoisonError::into_inner);
         let mut totals = BTreeMap::new();
         for (month, period) in entries.values().flat_map(|entry| entry.seen(now_ms).months) {
             *totals.entry(month).or_default() += period.requests;
@@ -163,6 +168,7 @@ impl Usages {
     /// # Errors
     /// What kept it from the disk; it is tried again with the next call.
     pub(crate) fn save(&self, store: &Store, state: &State, now_ms: i64) -> Result<(), Problem> {
+        self.keys.save(store, state)?;
         let (changed, gone) = self.changed(state, now_ms);
         for rows in changed.chunks(ROWS) {
             let mut batch = Batch::default();
@@ -170,7 +176,7 @@ impl Usages {
                 batch.put(TABLE, user, serde_json::to_vec(kept).unwrap_or_default());
             }
             store.commit(batch).map_err(|error| error.problem())?;
-            let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let mut entries = self.users.write().unwrap_or_else(PoisonError::into_inner);
             for (user, kept) in rows {
                 if let Some(entry) = entries.get_mut(user) {
                     entry.kept = kept.clone();
@@ -181,7 +187,7 @@ impl Usages {
         gone.iter().for_each(|user| batch.delete(TABLE, user));
         if !gone.is_empty() {
             store.commit(batch).map_err(|error| error.problem())?;
-            let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let mut entries = self.users.write().unwrap_or_else(PoisonError::into_inner);
             for user in &gone {
                 // One who came back meanwhile goes on in the same cells, and is written down anew.
                 match entries.get_mut(user) {
@@ -194,7 +200,7 @@ impl Usages {
     }
 
     fn changed(&self, state: &State, now_ms: i64) -> (Vec<(String, Kept)>, Vec<String>) {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.users.read().unwrap_or_else(PoisonError::into_inner);
         let (mut changed, mut gone) = (Vec::new(), Vec::new());
         for (user, entry) in entries.iter() {
             // A snapshot that is still served may hold the cells of one who is gone.

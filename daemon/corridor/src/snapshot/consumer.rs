@@ -4,6 +4,7 @@ use crate::meter::{Credit, Usage};
 use gatehouse_common::ids::{ConsumerId, TokenId};
 use gatehouse_common::secret::Secret;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// A user, as far as the data plane must know one.
 #[derive(Debug, Clone, Default)]
@@ -127,6 +128,30 @@ pub struct ApiKey {
     pub consumer: ConsumerId,
     /// Unix milliseconds; `None` is never.
     pub expires_unix_ms: Option<i64>,
+    /// When it was used last; the same cell in every snapshot.
+    pub used: Arc<LastUse>,
+}
+
+/// When something was used last, unix milliseconds; 0 is never.
+#[derive(Debug, Default)]
+pub struct LastUse(AtomicI64);
+
+/// Uses that are so near to each other, milliseconds, are one: workers need not fight for the cell.
+const ONE_USE_MS: i64 = 1_000;
+
+impl LastUse {
+    /// Notes a use.
+    pub fn touch(&self, now_ms: i64) {
+        if now_ms - self.0.load(Ordering::Relaxed) >= ONE_USE_MS {
+            self.0.fetch_max(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// The last one that was noted; `None` if there is none.
+    #[must_use]
+    pub fn last(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|at| *at > 0)
+    }
 }
 
 /// A key that verifies access tokens (HS256).

@@ -73,6 +73,7 @@ fn by_key<'a>(prepared: &'a Prepared, key: &str, now_ms: i64) -> Option<&'a Who>
     if key.expires_unix_ms.is_some_and(|expires| expires <= now_ms) {
         return None;
     }
+    key.used.touch(now_ms);
     prepared.consumers.get(key.consumer.as_str()).filter(|who| who.alive()).map(|who| &**who)
 }
 
