@@ -168,8 +168,11 @@ impl Files {
 
     fn put(&mut self, text: &[u8]) -> u64 {
         // The half line stays alone.
-        if self.torn && self.file.write_all(b"\n").is_err() {
-            return lines(text);
+        if self.torn {
+            if self.file.write_all(b"\n").is_err() {
+                return lines(text);
+            }
+            self.bytes += 1;
         }
         self.torn = false;
         let mut rest = text;
