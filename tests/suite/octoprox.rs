@@ -76,6 +76,14 @@ fn users_are_made_listed_changed_and_deactivated() {
         (200, &json!("0b5e3c1e-7f0e-4a52-9a7c-3a2f7f1d2c11"))
     );
     assert_eq!(call("PUT", &format!("/api/v1/users/{bob}"), Some(link)).0, 409);
+}
+
+#[test]
+fn bad_changes_are_named_and_what_ended_stays_ended() {
+    let (_folder, daemon, admin) = daemon(&[]);
+    let call =
+        |method: &str, path: &str, body: Option<Value>| daemon.call(method, path, &admin, body).unwrap();
+    let ana = user(&daemon, &admin, "ana", "user");
     for (method, path, body, status, word) in [
         ("PUT", format!("/api/v1/users/{ana}"), json!({"role": "root"}), 422, "role"),
         ("PUT", format!("/api/v1/users/{ana}"), json!([]), 422, "dictionary"),

@@ -8,6 +8,7 @@ use crate::index::{self, By};
 use crate::schema::{self, Absent, Field, Kind};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
+use crate::subjects::accounts;
 use crate::subjects::leaving;
 use crate::subjects::passwords;
 use crate::subjects::roles::{self, is_admin};
@@ -300,16 +301,16 @@ async fn update_password(control: &Inner, request: &HttpRequest, body: &Bytes) -
     };
     passwords::policy(password.expose())?;
     let hash = control.hasher.hash(password).await?;
+    let now_ms = control.clock.unix_ms();
     let make = move |state: &State, caller: &Caller| {
         self_or(caller, &name, "USR006")?;
         let old = state.get("users", &name).ok_or_else(|| refused(404, "USR002", "User not found"))?;
         if !caller.is_admin() && caller.name != name && is_admin(state, old.text("role")) {
             return Err(refused(403, "USR012", "Only an administrator may modify an administrator"));
         }
-        let mut row = Row::clone(old);
+        // Whoever held the old password holds no token any more, of an outer platform neither.
+        let mut row = accounts::ended(old, now_ms);
         row.insert("password_hash".to_owned(), json!(hash));
-        // Whoever held the old password holds no token any more.
-        row.insert("token_epoch".to_owned(), json!(old.number("token_epoch") + 1));
         Ok(Draft::new("user.password", format!("user/{name}")).put("users", name, row))
     };
     caller.submit(control, make).await?;

@@ -46,9 +46,18 @@ fn alive(row: &Row) -> bool {
     row.get("revoked_unix_ms").is_none_or(Value::is_null)
 }
 
+/// The keys of a user in the order of their numbers.
+fn owned<'s>(state: &'s State, name: &str) -> Vec<(&'s str, &'s Row)> {
+    let ids: Vec<String> = state.keys_by(By::KeyUser, name).map(str::to_owned).collect();
+    let rows = ids.iter().filter_map(|id| state.table("keys").get_key_value(id));
+    let mut rows: Vec<_> = rows.map(|(id, row)| (id.as_str(), &**row)).collect();
+    rows.sort_by_key(|(_, row)| row.number("id"));
+    rows
+}
+
 /// The keys of a user that are not revoked, as the user's page shows them.
 pub(super) fn of(control: &Inner, state: &State, name: &str) -> Vec<Value> {
-    let rows = state.keys_by(By::KeyUser, name).filter_map(|id| Some((id, &**state.get("keys", id)?)));
+    let rows = owned(state, name).into_iter();
     rows.filter(|(_, row)| alive(row)).map(|row| shown(control, state, row)).collect()
 }
 
@@ -83,11 +92,13 @@ async fn list(control: &Data<Inner>, request: &HttpRequest, _body: &Bytes) -> Ou
         Some(id) => by_number(state, id).map_or(Some(""), |user| Some(user.text("username"))),
         None => None,
     };
-    let ids: Box<dyn Iterator<Item = &str>> = match wanted.or((!who.manager).then_some(&*who.name)) {
-        Some(name) => Box::new(state.keys_by(By::KeyUser, name)),
-        None => Box::new(state.keys_by_index(By::KeyNumber)),
+    let rows: Box<dyn Iterator<Item = (&str, &Row)>> = match wanted.or((!who.manager).then_some(&*who.name)) {
+        Some(name) => Box::new(owned(state, name).into_iter()),
+        None => {
+            let ids = state.keys_by_index(By::KeyNumber);
+            Box::new(ids.filter_map(|id| Some((id, &**state.get("keys", id)?))))
+        }
     };
-    let rows = ids.filter_map(|id| Some((id, &**state.get("keys", id)?)));
     let rows = rows.filter(|(_, row)| alive(row) && may(state, &who, row.text("username")));
     Ok(answers::listed("api_keys", page, rows, |row| shown(control, state, row)))
 }
