@@ -56,7 +56,9 @@ fn writes(state: &State, mut rows: Rows, now_ms: i64) -> Result<(Vec<Write>, usi
     }
     // A second factor stays as it is: what was used of it is used.
     for (user, row) in state.rows("second_factors") {
-        rows.insert(("second_factors", user.clone()), Row::clone(row));
+        if rows.contains_key(&("users", user.clone())) {
+            rows.insert(("second_factors", user.clone()), Row::clone(row));
+        }
     }
     for (id, row) in state.rows("revoked") {
         rows.entry(("revoked", id.clone())).or_insert_with(|| Row::clone(row));

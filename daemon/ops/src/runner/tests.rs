@@ -92,6 +92,7 @@ fn obey(script: &RwLock<Script>, command: Command) {
             script.audit.push(entry);
             drop(reply.send(Ok(Revision(1))));
         }
+        Command::OneTimeLink(..) | Command::ForgetFactor(..) => panic!("no runbook asks for this"),
         Command::Engine(_, reply) => drop(reply.send(Ok(EngineState::Off))),
         Command::Restart(_, _, reply) => drop(reply.send(Ok(()))),
         Command::Import(_, _, _, reply) => drop(reply.send(Ok(Default::default()))),

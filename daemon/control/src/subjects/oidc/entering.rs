@@ -132,6 +132,9 @@ struct Who {
     /// Issuer and subject: who they are, whatever they are called.
     subject: String,
     name: String,
+    /// A name that nobody would choose.
+    made: String,
+    /// Empty if there is none.
     email: String,
     role: String,
 }
@@ -151,7 +154,8 @@ impl Who {
         let email = Some(text("email")).filter(|email| email.contains('@') && email.chars().count() <= 127);
         Self {
             name: name.unwrap_or(&made).to_owned(),
-            email: email.map_or_else(|| format!("{made}@localhost.invalid"), str::to_owned),
+            made,
+            email: email.unwrap_or_default().to_owned(),
             subject,
             role: role.to_owned(),
         }
@@ -170,17 +174,25 @@ impl Who {
             user.insert("role".to_owned(), json!(self.role));
             return Ok((name.to_owned(), user));
         }
-        if state.get("users", &self.name).is_some() || users::email_taken(state, &self.email, "") {
-            let text = "There is an account of this name or address here that is not the provider's";
-            return Err(detail(403, text));
-        }
-        let mut user = users::plain(&self.name, &self.email, "none", now_ms);
+        // Who was here first keeps name and address; whoever comes is known by the subject, whatever the name.
+        let free = |name: &&String| state.get("users", name).is_none();
+        let name = [&self.name, &self.made]
+            .into_iter()
+            .find(free)
+            .ok_or_else(|| detail(403, "There is an account of this name here that is not the provider's"))?;
+        let own = format!("{}@localhost.invalid", self.made);
+        let email = if self.email.is_empty() || users::email_taken(state, &self.email, "") {
+            &own
+        } else {
+            &self.email
+        };
+        let mut user = users::plain(name, email, "none", now_ms);
         // No password belongs to it.
         user.insert("password_hash".to_owned(), json!(""));
         user.insert("role".to_owned(), json!(self.role));
         user.insert("groups".to_owned(), json!(["ALL"]));
         user.insert("oidc_subject".to_owned(), json!(self.subject));
-        Ok((self.name.clone(), user))
+        Ok((name.clone(), user))
     }
 }
 
@@ -213,8 +225,10 @@ mod tests {
             |state: &mut State, name: &str, user: Row| drop(state.set("users", name, Some(Arc::new(user))));
         put(&mut state, "admin", users::plain("admin", "admin@x", "hash", 1));
         let claims = |sub: &str, name: &str, email: &str| json!({"sub": sub, "preferred_username": name, "email": email});
-        assert_eq!(who(&claims("1", "admin", "z@x"), "user").account(&state, 5).unwrap_err().status, 403);
-        assert_eq!(who(&claims("1", "ana", "Admin@x"), "user").account(&state, 5).unwrap_err().status, 403);
+        for (name, email) in [("admin", "z@x"), ("ana", "Admin@x"), ("admin", "admin@x")] {
+            let (name, user) = who(&claims("1", name, email), "user").account(&state, 5).unwrap();
+            assert!(name != "admin" && !user.text("email").eq_ignore_ascii_case("admin@x"), "{user:?}");
+        }
         let (name, user) = who(&claims("1", "ana", "ana@x"), "user").account(&state, 5).unwrap();
         assert_eq!((name.as_str(), user.text("role"), user.text("password_hash")), ("ana", "user", ""));
         assert_eq!((user.text("username"), user.flag("active")), ("ana", true));
@@ -222,7 +236,7 @@ mod tests {
         // Whatever they are called now, the subject is who they are.
         let renamed = who(&claims("1", "admin", "admin@x"), "user").account(&state, 9).unwrap();
         assert_eq!((renamed.0.as_str(), renamed.1.number("token_epoch")), ("ana", 5));
-        assert_eq!(who(&claims("2", "ana", "other@x"), "user").account(&state, 5).unwrap_err().status, 403);
+        assert!(who(&claims("2", "ana", "ana@x"), "user").account(&state, 5).unwrap().0.starts_with("oidc-"));
         assert_eq!(who(&claims("1", "ana", "ana@x"), "gone").account(&state, 5).unwrap_err().status, 403);
         let mut idle = Row::clone(state.get("users", "ana").unwrap());
         idle.insert("active".to_owned(), json!(false));
