@@ -92,6 +92,10 @@ fn obey(script: &RwLock<Script>, command: Command) {
             script.audit.push(entry);
             drop(reply.send(Ok(Revision(1))));
         }
+        // No runbook has to do with declared configuration: whoever asks hears that nobody answers.
+        Command::ConfigExport(..) | Command::ConfigSchema(..) | Command::ConfigHistory(..) => {}
+        Command::ConfigFolder(..) | Command::ConfigPlan(..) => {}
+        Command::ConfigApply(..) | Command::ConfigUndo(..) => {}
         Command::Engine(_, reply) => drop(reply.send(Ok(EngineState::Off))),
         Command::Restart(_, _, reply) => drop(reply.send(Ok(()))),
     }
