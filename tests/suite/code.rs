@@ -339,6 +339,6 @@ fn sixteen_writers_are_committed_together() {
     let rate = (16 * EACH) as f64 / begun.elapsed().as_secs_f64();
     let (_, list) = house.call("GET", "/config/revisions?action=group.create", None);
     assert_eq!(list["total"], 16 * EACH, "each is a revision of its own");
-    // A build with checks on a machine that others use; the release build's number is in docs/performance.md.
+    // A build with checks, on a machine that others use, is slower than a release.
     assert!(rate > if cfg!(debug_assertions) { 25.0 } else { 200.0 }, "{rate:.0} changes a second");
 }

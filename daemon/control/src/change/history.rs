@@ -13,9 +13,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 const HEADS: &str = "revisions";
 /// Table of the rows.
 const ROWS: &str = "revision_rows";
-/// Who is logged in, from where and by what, and what was revoked is of the present: it has no history.
-const PRESENT: [&str; 6] =
-    ["known_sources", "oidc_logins", "one_time_tokens", "revoked", "second_factors", "sessions"];
+/// Who is logged in, by which credentials, and what was revoked is of the present: it has no history, so that nothing that
+/// was ended or used up comes back.
+const PRESENT: [&str; 7] =
+    ["known_sources", "oidc_logins", "one_time_tokens", "revoked", "second_factors", "sessions", "tokens"];
 
 /// How much of the history is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -210,7 +210,8 @@ impl Worker {
             after.audit += 1;
             let undoes = draft.undoes.clone();
             let entry = self.entry(actor, draft, after.revision);
-            if !rows.is_empty() {
+            // What makes no revision has no number of its own.
+            if !rows.is_empty() && after.revision > group.state.revision {
                 head = Some(self.history.record(&mut writes, head_of(&entry, undoes), &rows)?);
             }
             writes.put("outbox", &outbox_key(after.audit), json_bytes(&entry)?);

@@ -32,13 +32,15 @@ impl Making<'_> {
         if !hash.is_empty() && !hash.starts_with("$argon2") {
             return Err(refused("password_hash", "a hash of Argon2 in PHC form, as $argon2id$v=19$…"));
         }
-        let epoch = match &old {
-            // An earlier user of this name may have left tokens that have not expired.
-            None => self.means.now_ms,
-            // Whoever held the old password holds no token any more.
-            Some(old) => old.number("token_epoch") + i64::from(hash != before),
-        };
-        row.extend([("password_hash".to_owned(), json!(hash)), ("token_epoch".to_owned(), json!(epoch))]);
+        if old.is_none() || hash != before {
+            let epoch = match &old {
+                // An earlier user of this name may have left tokens that have not expired.
+                None => self.means.now_ms,
+                // Whoever held the old password holds no token any more.
+                Some(old) => old.number("token_epoch") + 1,
+            };
+            row.extend([("password_hash".to_owned(), json!(hash)), ("token_epoch".to_owned(), json!(epoch))]);
+        }
         self.put(&item.place, "users", &name, row)?;
         self.subscriptions(item, &name)?;
         self.tier(item, &name)?;

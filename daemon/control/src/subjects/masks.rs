@@ -11,7 +11,17 @@ use std::sync::Arc;
 /// How a sealed value begins.
 const SEALED: &str = "gh1:";
 /// What a secret field's name has in it. Names that only count or tell of a secret are none.
-const SECRET: [&str; 6] = ["password", "passphrase", "secret", "hash", "private_key", "authorization"];
+const SECRET: [&str; 9] = [
+    "password",
+    "passphrase",
+    "secret",
+    "hash",
+    "private_key",
+    "authorization",
+    "api-key",
+    "apikey",
+    "cookie",
+];
 const PLAIN: [&str; 2] = ["password_present", "api_authorization_field_swap"];
 
 fn is_secret(name: &str) -> bool {
