@@ -12,6 +12,7 @@ mod index;
 mod keysets;
 mod leases;
 mod observe;
+mod openapi;
 mod schema;
 mod session;
 mod state;
@@ -20,10 +21,12 @@ mod tending;
 
 pub use config::{Argon2Config, Bootstrap, ControlConfig, Effective, LoginLimit, PlatformCors};
 pub use observe::{MetricsAccess, Networks};
+pub use openapi::text as openapi;
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
 use api::chaos::Chaos;
+use api::contract::Contract;
 use arc_swap::ArcSwap;
 use change::Changes;
 use gatehouse_common::problem::Problem;
@@ -59,6 +62,7 @@ pub(crate) struct Inner {
     /// Bounds how many look through the files of records at once.
     pub(crate) looks: Semaphore,
     pub(crate) chaos: Chaos,
+    pub(crate) contract: Contract,
 }
 
 impl Inner {
@@ -119,6 +123,7 @@ impl Control {
             usages,
             looks: Semaphore::new(LOOKS),
             chaos: Chaos::default(),
+            contract: Contract::default(),
         })))
     }
 

@@ -190,7 +190,7 @@ async fn disable(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outco
     switch(control, request, false).await
 }
 
-const COPY: &[Field] = &[("new_rule_id", Kind::Text(1, 100), Absent::Required)];
+pub(crate) const COPY: &[Field] = &[("new_rule_id", Kind::Text(1, 100), Absent::Required)];
 
 async fn duplicate(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     // Older clients put it into the query.
