@@ -12,6 +12,7 @@ mod audit;
 mod caching;
 mod cli;
 mod console;
+mod contract;
 mod disk;
 mod engine;
 mod faults;

@@ -19,6 +19,8 @@ pub(crate) mod logging;
 pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
+#[cfg(test)]
+pub(crate) mod mounted;
 pub(crate) mod query;
 pub(crate) mod quota;
 pub(crate) mod rate_limits;
@@ -116,32 +118,6 @@ pub(crate) fn takes(method: &'static str) -> impl Guard {
         let asked = context.head().method.as_str();
         asked.eq_ignore_ascii_case(method) || (method == "get" && asked == "HEAD")
     })
-}
-
-/// What has been mounted, for the test that holds it against the OpenAPI document.
-#[cfg(test)]
-pub(crate) mod mounted {
-    use std::cell::RefCell;
-
-    thread_local! {
-        static SEEN: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
-    }
-
-    pub(crate) fn note(method: &str, path: &str) {
-        SEEN.with_borrow_mut(|seen| seen.push((method.to_owned(), path.to_owned())));
-    }
-
-    pub(crate) fn taken() -> Vec<(String, String)> {
-        SEEN.take()
-    }
-}
-
-/// Method and path of everything that is mounted, without the scopes' prefixes.
-#[cfg(test)]
-pub(crate) fn all_mounted() -> Vec<(String, String)> {
-    mounted::taken();
-    drop(actix_web::App::new().configure(mount));
-    mounted::taken()
 }
 
 /// Refuses a name that no URL of its resource could address.

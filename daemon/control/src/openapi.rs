@@ -31,8 +31,8 @@ const DISRUPTIVE: &str = "x-gatehouse-disruptive";
 const PERMISSION: &str = "x-gatehouse-permission";
 const REFUSED: &str = "Refused";
 
-/// Every record by name.
-fn records() -> BTreeMap<&'static str, Schema> {
+/// Every record, some more than once.
+fn records() -> Vec<(&'static str, Schema)> {
     let mut found = Vec::new();
     for operation in SECTIONS.iter().flat_map(|section| section.operations) {
         for (_, content) in operation.answers {
@@ -61,9 +61,12 @@ fn answer(status: u16, content: Content) -> Response {
             let content = ContentBuilder::new().schema(Some(schemas::answer(shape))).build();
             builder.content("application/json", content).build()
         }
-        Content::Text(kinds) => {
-            let content = || ContentBuilder::new().schema(Some(schemas::answer(Shape::Text))).build();
-            kinds.iter().fold(builder, |builder, kind| builder.content(*kind, content())).build()
+        Content::File(kinds) => {
+            let content = |shape| ContentBuilder::new().schema(Some(schemas::answer(shape))).build();
+            kinds
+                .iter()
+                .fold(builder, |builder, (kind, shape)| builder.content(*kind, content(*shape)))
+                .build()
         }
     }
 }
@@ -99,10 +102,12 @@ fn parameters(operation: &Operation, path: &str) -> Vec<utoipa::openapi::path::P
 }
 
 fn told(section: &Section, operation: &Operation, path: &str) -> utoipa::openapi::path::Operation {
+    let careful = operation.disruptive.map(|why| format!(" Careful: {why}."));
+    let about = access(operation.access) + &careful.unwrap_or_default();
     let mut builder = OperationBuilder::new()
         .tag(section.tag)
         .summary(Some(operation.summary))
-        .description(Some(access(operation.access)))
+        .description(Some(about))
         .operation_id(Some(id(operation, path)));
     for parameter in parameters(operation, path) {
         builder = builder.parameter(parameter);
@@ -130,8 +135,8 @@ fn told(section: &Section, operation: &Operation, path: &str) -> utoipa::openapi
     if let Access::Permission(name) | Access::SelfOr(name) = operation.access {
         extensions = extensions.add(PERMISSION, json!(name));
     }
-    if let Some(why) = operation.disruptive {
-        extensions = extensions.add(DISRUPTIVE, json!(why));
+    if operation.disruptive.is_some() {
+        extensions = extensions.add(DISRUPTIVE, json!(true));
     }
     builder.extensions(Some(extensions.build())).build()
 }
@@ -163,7 +168,7 @@ fn document() -> OpenApi {
         .security_scheme("bearer", SecurityScheme::Http(bearer.build()))
         .security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)))
         .response(REFUSED, refusal());
-    for (name, schema) in records() {
+    for (name, schema) in BTreeMap::from_iter(records()) {
         components = components.schema(name, schema);
     }
     let info =
@@ -180,7 +185,7 @@ fn document() -> OpenApi {
         .build()
 }
 
-/// The document as JSON, one member a line.
+/// The OpenAPI document of the management surface as JSON, one member a line; `docs/openapi.json`.
 #[must_use]
 pub fn text() -> String {
     // Of maps with text for keys: this cannot fail.
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_mounted_is_documented_and_the_other_way_round() {
-        let mounted: BTreeSet<_> = crate::api::all_mounted().into_iter().collect();
+        let mounted: BTreeSet<_> = crate::api::mounted::all().into_iter().collect();
         assert!(mounted.len() > 100, "they are collected");
         let hint = "add a line to daemon/control/src/openapi/docs/";
         let missing: Vec<_> = mounted.difference(&documented()).cloned().collect();
@@ -213,12 +218,21 @@ mod tests {
 
     #[test]
     fn ids_and_the_names_of_records_are_unique() {
+        let mut records_ = BTreeMap::new();
+        for (name, schema) in records() {
+            let schema = serde_json::to_string(&schema).unwrap();
+            assert_eq!(
+                records_.entry(name).or_insert(schema.clone()),
+                &schema,
+                "two records are called {name}"
+            );
+        }
         let mut ids = BTreeSet::new();
         for section in SECTIONS {
             for operation in section.operations {
                 let id = id(operation, &section.path(operation));
                 assert!(ids.insert(id.clone()), "{id}");
-                assert!(operation.summary.len() > 4 && !operation.summary.ends_with('.'), "{id}");
+                assert!(operation.summary.len() > 3 && !operation.summary.ends_with('.'), "{id}");
             }
         }
         let tags: Vec<_> = SECTIONS.iter().map(|section| section.tag).collect();

@@ -1,8 +1,10 @@
 //! The query of a URL, decoded.
 
+use crate::schema;
 use actix_web::HttpRequest;
 use actix_web::web;
 use gatehouse_common::problem::Problem;
+use serde_json::json;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -21,9 +23,16 @@ impl Query {
         self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// Whether it says yes.
-    pub(crate) fn flag(&self, name: &str) -> bool {
-        self.text(name).is_some_and(|text| ["true", "1", "yes", "on"].contains(&text.to_lowercase().as_str()))
+    /// Whether it says yes; no, if it is not given.
+    ///
+    /// # Errors
+    /// 422 `VAL001`, naming it, for a word that is neither.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
+        let Some(text) = self.text(name) else { return Ok(false) };
+        schema::flag(&json!(text)).ok_or_else(|| {
+            Problem::compat(422, "VAL001", format!("Validation Error: {name}: expected true or false"))
+                .at(name)
+        })
     }
 
     /// A number within bounds; `None` if it is not given.
@@ -50,5 +59,26 @@ impl Query {
     pub(crate) fn window(&self) -> Result<(usize, usize), Problem> {
         let skip = self.number("skip", 0, usize::MAX)?.unwrap_or(0);
         Ok((skip, self.number("limit", 1, 1_000)?.unwrap_or(100)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn a_flag_says_yes_or_no_or_is_refused() {
+        for (query, wanted) in [
+            ("", Ok(false)),
+            ("on=", Ok(false)),
+            ("on=Yes", Ok(true)),
+            ("on=0", Ok(false)),
+            ("on=perhaps", Err(Some("on".to_owned()))),
+        ] {
+            let request = TestRequest::with_uri(&format!("/?{query}")).to_http_request();
+            let found = Query::of(&request).flag("on").map_err(|problem| problem.field);
+            assert_eq!(found, wanted, "{query}");
+        }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     service::PLATFORM_CONTRACT,
 ];
 
-const PAGE: Parameter = ("page", Taken::Between(1, 1_000_000_000), "Page, from 1");
+const PAGE: Parameter = ("page", Taken::Between(1, i64::MAX), "Page, from 1");
 const PAGE_SIZE: Parameter =
     ("page_size", Taken::Between(1, 1_000), "Items of a page, `page_size_max` at most");
 const PAGING: &[Parameter] = &[PAGE, PAGE_SIZE];

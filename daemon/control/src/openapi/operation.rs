@@ -26,7 +26,7 @@ pub(crate) enum Body {
     Create(Fields),
     /// The fields to be changed.
     Update(Fields),
-    /// A whole resource, or no body at all.
+    /// Some fields of a resource, or no body at all.
     Maybe(Fields),
     /// JSON of another shape.
     Other(&'static Shape),
@@ -70,8 +70,8 @@ pub(crate) enum Shape {
 #[derive(Clone, Copy)]
 pub(crate) enum Content {
     Json(Shape),
-    /// Text of one of these media types.
-    Text(&'static [&'static str]),
+    /// One of these media types.
+    File(&'static [(&'static str, Shape)]),
 }
 
 /// What a parameter of the query may be.

@@ -77,8 +77,8 @@ fn parameters(operation: &Operation, path: &str) -> String {
 /// A body's table of fields; whether all of them must be there.
 fn fields(body: Body) -> Option<(Fields, bool)> {
     match body {
-        Body::Create(fields) | Body::Maybe(fields) => Some((fields, true)),
-        Body::Update(fields) => Some((fields, false)),
+        Body::Create(fields) => Some((fields, true)),
+        Body::Update(fields) | Body::Maybe(fields) => Some((fields, false)),
         Body::None | Body::Other(_) => None,
     }
 }
@@ -142,7 +142,7 @@ fn answers(operation: &Operation) -> String {
     for (status, content) in operation.answers {
         let told = match content {
             Content::Json(shape) => serde_json::to_string_pretty(&sample(*shape, 0)).unwrap_or_default(),
-            Content::Text(kinds) => kinds.join("\n"),
+            Content::File(kinds) => kinds.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join("\n"),
         };
         // Into memory, here and below: this cannot fail.
         write!(text, "<h3>Answers {status}</h3><pre>{}</pre>", escaped(&told)).ok();
@@ -190,7 +190,7 @@ pub(crate) fn text() -> (String, String) {
         if section.tag != last {
             let (tag, id) = (escaped(section.tag), slug(section.tag));
             write!(links, "<a href=\"#{id}\">{tag}</a>").ok();
-            write!(sections, "<h2 id=\"{id}\">{tag}</h2><p>{}</p>\n", prose(section.about)).ok();
+            writeln!(sections, "<h2 id=\"{id}\">{tag}</h2><p>{}</p>", prose(section.about)).ok();
             last = section.tag;
         }
         section.operations.iter().for_each(|operation| sections.push_str(&told(section, operation)));

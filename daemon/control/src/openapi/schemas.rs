@@ -18,6 +18,10 @@ const DECIMAL: &str = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*
 const FLAG: &str =
     "^([tT]([rR][uU][eE])?|1|[yY]([eE][sS])?|[oO][nN]|[fF]([aA][lL][sS][eE])?|0|[nN][oO]?|[oO][fF][fF])$";
 
+/// As [`FLAG`]; one that is empty is not given.
+const QUERY_FLAG: &str =
+    "^([tT]([rR][uU][eE])?|1|[yY]([eE][sS])?|[oO][nN]|[fF]([aA][lL][sS][eE])?|0|[nN][oO]?|[oO][fF][fF])?$";
+
 /// Types with null among them where it is taken.
 fn types(list: &[Type], null: bool) -> SchemaType {
     match list {
@@ -76,8 +80,8 @@ fn list(items: impl Into<Part>, null: bool) -> ArrayBuilder {
     ArrayBuilder::new().items(items.into()).schema_type(types(&[Type::Array], null))
 }
 
-/// What a field takes in a body.
-fn taken((_, kind, absent): &Field, null: bool) -> Schema {
+/// What a field takes in a body, and what it becomes if it is absent.
+fn taken((_, kind, _): &Field, null: bool, default: Option<Value>) -> Schema {
     let text = || object(&[Type::String, Type::Number, Type::Boolean], null);
     let number = || object(&[Type::Number, Type::String, Type::Boolean], null).pattern(Some(DIGITS));
     let built = match *kind {
@@ -106,10 +110,10 @@ fn taken((_, kind, absent): &Field, null: bool) -> Schema {
                 _ => object(&[Type::Object], false),
             };
             let about = Some(words(*kind));
-            return list(item.build(), null).default(default(*absent)).description(about).build().into();
+            return list(item.build(), null).default(default).description(about).build().into();
         }
     };
-    built.default(default(*absent)).description(Some(words(*kind))).build().into()
+    built.default(default).description(Some(words(*kind))).build().into()
 }
 
 /// A body's schema; `None`: it takes none.
@@ -118,7 +122,7 @@ pub(crate) fn body(body: Body) -> Option<Part> {
         let mut builder = object(&[Type::Object], false);
         for field in fields.list() {
             let required = whole && matches!(field.2, Absent::Required);
-            builder = builder.property(field.0, taken(&field, !required));
+            builder = builder.property(field.0, taken(&field, !required, default(field.2).filter(|_| whole)));
             if required {
                 builder = builder.required(field.0);
             }
@@ -127,8 +131,8 @@ pub(crate) fn body(body: Body) -> Option<Part> {
     };
     match body {
         Body::None => None,
-        Body::Create(fields) | Body::Maybe(fields) => Some(table(fields, true)),
-        Body::Update(fields) => Some(table(fields, false)),
+        Body::Create(fields) => Some(table(fields, true)),
+        Body::Update(fields) | Body::Maybe(fields) => Some(table(fields, false)),
         Body::Other(shape) => Some(answer(*shape)),
     }
 }
@@ -144,7 +148,7 @@ pub(crate) fn parameter(taken: Taken) -> Schema {
             if most == i64::MAX { builder } else { builder.maximum(whole(most)) }
         }
         Taken::Real => object(&[Type::Number], false).minimum(Some(0.0)),
-        Taken::Flag => text().enum_values(Some(["true", "false"])),
+        Taken::Flag => text().pattern(Some(QUERY_FLAG)),
         Taken::Day => text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Date))),
     }
     .build()
@@ -247,5 +251,111 @@ pub(crate) fn records(shape: Shape, found: &mut Vec<&'static Record>) {
         }
         Shape::Object(members) => members.iter().for_each(|(_, shape)| records(*shape, found)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{create, update};
+    use proptest::prelude::*;
+
+    const FIELDS: &[Field] = &[
+        ("text", Kind::Text(2, 4), Absent::Required),
+        ("texts", Kind::Texts, Absent::Empty),
+        ("int", Kind::Int(0), Absent::Number(5)),
+        ("any", Kind::Int(i64::MIN), Absent::Null),
+        ("positive", Kind::Int(1), Absent::Null),
+        ("between", Kind::Between(-3, 9), Absent::Null),
+        ("below", Kind::Between(-9, -3), Absent::Null),
+        ("seconds", Kind::Seconds, Absent::Null),
+        ("real", Kind::Real(0.5), Absent::Null),
+        ("time", Kind::Time, Absent::Null),
+        ("flag", Kind::Flag, Absent::Is(true)),
+        ("object", Kind::Object, Absent::Null),
+        ("objects", Kind::Objects, Absent::Empty),
+    ];
+
+    fn validator(body: Body) -> jsonschema::Validator {
+        let schema = serde_json::to_value(super::body(body).unwrap()).unwrap();
+        jsonschema::validator_for(&schema).unwrap()
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let words =
+            ["true", "YES", "off", "0", "1", "+7", " 8 ", "-1", "2.5", "1e3", ".5", "2026-01-31", "", "x"];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(|flag| json!(flag)),
+            (-12_i64..12).prop_map(|number| json!(number)),
+            (-12.0..12.0).prop_map(|number: f64| json!(number)),
+            any::<i64>().prop_map(|number| json!(number)),
+            proptest::sample::select(words.to_vec()).prop_map(|text| json!(text)),
+            ".{0,6}".prop_map(|text| json!(text)),
+        ];
+        leaf.prop_recursive(2, 6, 3, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..3).prop_map(|items| json!(items)),
+                inner.prop_map(|item| json!({ "member": item })),
+            ]
+        })
+    }
+
+    #[test]
+    fn what_is_refused_for_its_type_or_bounds_violates_the_schema() {
+        let schema = validator(Body::Create(Fields::Table(FIELDS)));
+        for (field, value) in [
+            ("text", json!("x")),
+            ("text", json!("xxxxx")),
+            ("text", json!({})),
+            ("text", Value::Null),
+            ("texts", json!([{}])),
+            ("int", json!(-1)),
+            ("int", json!("five")),
+            ("int", json!([])),
+            ("positive", json!(0.9)),
+            ("between", json!(10)),
+            ("below", json!(-2)),
+            ("seconds", json!(0)),
+            ("seconds", json!("1")),
+            ("real", json!(0.4)),
+            ("real", json!("inf")),
+            ("time", json!(true)),
+            ("flag", json!("perhaps")),
+            ("flag", json!(2)),
+            ("object", json!([])),
+            ("objects", json!([1])),
+        ] {
+            let mut body = json!({"text": "abc"});
+            body[field] = value;
+            assert!(create(FIELDS, &body).is_err() && !schema.is_valid(&body), "{body}");
+        }
+        assert!(!schema.is_valid(&json!({})) && !schema.is_valid(&json!([])));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_is_valid(place in 0..FIELDS.len(), value in value()) {
+            let mut body = json!({"text": "abc"});
+            body[FIELDS[place].0] = value;
+            if create(FIELDS, &body).is_ok() {
+                prop_assert!(validator(Body::Create(Fields::Table(FIELDS))).is_valid(&body), "create {}", body);
+            }
+            if update(FIELDS, &body).is_ok() {
+                prop_assert!(validator(Body::Update(Fields::Table(FIELDS))).is_valid(&body), "update {}", body);
+            }
+        }
+
+        #[test]
+        fn what_is_stored_is_as_answers_say(place in 0..FIELDS.len(), value in value()) {
+            let mut body = json!({"text": "abc"});
+            body[FIELDS[place].0] = value;
+            let record_ = Record { name: "X", fields: Fields::Table(FIELDS), without: &[], with: &[] };
+            let schema = serde_json::to_value(record(&record_)).unwrap();
+            let schema = jsonschema::validator_for(&schema).unwrap();
+            if let Ok(row) = create(FIELDS, &body) {
+                prop_assert!(schema.is_valid(&Value::Object(row.clone())), "{:?}", row);
+            }
+        }
     }
 }

@@ -235,7 +235,7 @@ pub(crate) const CONTRACT: Section = Section {
     ],
 };
 
-const PAGE: &[(u16, Content)] = &[(200, Content::Text(&["text/html; charset=utf-8"]))];
+const PAGE: &[(u16, Content)] = &[(200, Content::File(&[("text/html; charset=utf-8", Text)]))];
 
 pub(crate) const PLATFORM_CONTRACT: Section = Section {
     tag: "Contract",

@@ -89,16 +89,16 @@ pub(crate) const LOGGING: Section = Section {
             .needs("export_logs")
             .query(EXPORTED)
             .gives(&[(200, Content::Json(Object(&[("format", Text), ("data", Text), ("filename", Text)])))]),
-        get("/logging/logs/download", "Lines as a file")
-            .needs("export_logs")
-            .query(EXPORTED)
-            .gives(&[(200, Content::Text(&["application/json", "text/csv; charset=utf-8"]))]),
+        get("/logging/logs/download", "Lines as a file").needs("export_logs").query(EXPORTED).gives(&[(
+            200,
+            Content::File(&[("application/json", List(&LINE)), ("text/csv; charset=utf-8", Text)]),
+        )]),
     ],
 };
 
 const RANGE: Parameter = ("range", Taken::Word(&["1h", "24h", "7d", "30d"]), "24h if not given");
-const START: Parameter = ("start_ts", Taken::Between(0, 4_000_000_000), "Begin, Unix seconds");
-const END: Parameter = ("end_ts", Taken::Between(0, 4_000_000_000), "End, Unix seconds");
+const START: Parameter = ("start_ts", Taken::Between(0, i64::MAX), "Begin, Unix seconds");
+const END: Parameter = ("end_ts", Taken::Between(0, i64::MAX), "End, Unix seconds");
 const MOST: Parameter = ("limit", Taken::Between(1, 100), "Names, 10 if not given");
 const SPAN: Shape = Object(&[("start_ts", Integer), ("end_ts", Integer), ("duration_seconds", Integer)]);
 const PERCENTILES: Shape = Object(&[
@@ -263,7 +263,7 @@ pub(crate) const MONITOR: Section = Section {
             .needs(MONITOR_NEEDS)
             .query(&[("start", Taken::Day, "First day"), ("end", Taken::Day, "Last day")])
             .asked(&["start", "end"])
-            .gives(&[(200, Content::Text(&["text/csv; charset=utf-8"]))]),
+            .gives(&[(200, Content::File(&[("text/csv; charset=utf-8", Text)]))]),
         get("/dashboard", "One look at the whole").gives(&[(
             200,
             Content::Json(Object(&[
@@ -295,9 +295,9 @@ pub(crate) const METRICS: Section = Section {
     .open()
     .gives(&[(
         200,
-        Content::Text(&[
-            "text/plain; version=0.0.4; charset=utf-8",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        Content::File(&[
+            ("text/plain; version=0.0.4; charset=utf-8", Text),
+            ("application/openmetrics-text; version=1.0.0; charset=utf-8", Text),
         ]),
     )])],
 };
