@@ -65,6 +65,9 @@ async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome 
 
 async fn post(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
     let body = json(body)?;
+    if !body.is_object() {
+        return Err(detail(422, "body: expected a JSON object").at("body"));
+    }
     let name = match body.get("name") {
         None | Some(Value::Null) => "default".to_owned(),
         Some(Value::String(name)) if (1..=NAME_CHARS).contains(&name.chars().count()) => name.clone(),

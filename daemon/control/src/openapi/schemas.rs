@@ -5,8 +5,7 @@ use super::operation::{Body, Fields, Record, Shape, Taken};
 use crate::schema::{Absent, Field, Kind};
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{
-    AdditionalProperties, Array, ArrayBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType,
-    Type,
+    AdditionalProperties, Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type,
 };
 use utoipa::openapi::{Ref, RefOr, Schema};
 
@@ -137,19 +136,19 @@ pub(crate) fn body(body: Body) -> Option<Part> {
     }
 }
 
-/// A parameter's schema.
+/// A parameter's schema; one that is empty counts as not given.
 pub(crate) fn parameter(taken: Taken) -> Schema {
     let text = || object(&[Type::String], false);
     match taken {
         Taken::Text => text(),
-        Taken::Word(words) => text().enum_values(Some(words.iter().copied())),
+        Taken::Word(words) => text().enum_values(Some(words.iter().copied().chain([""]))),
         Taken::Between(least, most) => {
             let builder = object(&[Type::Integer], false).minimum(whole(least));
             if most == i64::MAX { builder } else { builder.maximum(whole(most)) }
         }
         Taken::Real => object(&[Type::Number], false).minimum(Some(0.0)),
         Taken::Flag => text().pattern(Some(QUERY_FLAG)),
-        Taken::Day => text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Date))),
+        Taken::Day => text().pattern(Some("^([0-9]{4}-[0-9]{2}-[0-9]{2})?$")),
     }
     .build()
     .into()
