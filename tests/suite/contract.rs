@@ -124,6 +124,27 @@ fn furnish(daemon: &Daemon, token: &str) {
     }
 }
 
+#[test]
+fn what_was_taken_against_the_document_is_refused() {
+    let (_folder, daemon, token) = house();
+    furnish(&daemon, &token);
+    for (method, path, body) in [
+        ("POST", "/api/v1/api-keys", Some(json!([null]))),
+        ("POST", "/platform/rate-limits/kept/duplicate?new_rule_id=third", Some(json!([1]))),
+        ("GET", "/platform/rate-limits?enabled_only=perhaps", None),
+        ("GET", "/platform/tiers?enabled_only=perhaps", None),
+    ] {
+        let (status, answer) = daemon.call(method, path, &token, body).unwrap();
+        assert_eq!(status, 422, "{method} {path}: {answer}");
+    }
+    let copy = "/platform/rate-limits/kept/duplicate?new_rule_id=third";
+    assert_eq!(
+        daemon.call("POST", copy, &token, None).unwrap().0,
+        201,
+        "without a body, as older clients do"
+    );
+}
+
 /// Where packaging/setup.sh puts it.
 fn schemathesis() -> Option<PathBuf> {
     Some(root().join("target/schemathesis/bin/st")).filter(|path| path.exists())

@@ -23,16 +23,21 @@ impl Query {
         self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// Whether it says yes; no, if it is not given.
+    /// Whether it says yes.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.text(name).is_some_and(|text| schema::flag(&json!(text)) == Some(true))
+    }
+
+    /// As [`Query::flag`], but neither yes nor no is refused.
     ///
     /// # Errors
-    /// 422 `VAL001`, naming it, for a word that is neither.
-    pub(crate) fn flag(&self, name: &str) -> Result<bool, Problem> {
-        let Some(text) = self.text(name) else { return Ok(false) };
-        schema::flag(&json!(text)).ok_or_else(|| {
-            Problem::compat(422, "VAL001", format!("Validation Error: {name}: expected true or false"))
-                .at(name)
-        })
+    /// 422 `VAL001`, naming it.
+    pub(crate) fn yes_or_no(&self, name: &str) -> Result<bool, Problem> {
+        if self.text(name).is_some_and(|text| schema::flag(&json!(text)).is_none()) {
+            let text = format!("Validation Error: {name}: expected true or false");
+            return Err(Problem::compat(422, "VAL001", text).at(name));
+        }
+        Ok(self.flag(name))
     }
 
     /// A number within bounds; `None` if it is not given.
@@ -77,7 +82,7 @@ mod tests {
             ("on=perhaps", Err(Some("on".to_owned()))),
         ] {
             let request = TestRequest::with_uri(&format!("/?{query}")).to_http_request();
-            let found = Query::of(&request).flag("on").map_err(|problem| problem.field);
+            let found = Query::of(&request).yes_or_no("on").map_err(|problem| problem.field);
             assert_eq!(found, wanted, "{query}");
         }
     }

@@ -98,7 +98,7 @@ async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome 
     let query = Query::of(request);
     let (skip, limit) = query.window()?;
     let kind = query.text("rule_type");
-    let on = query.flag("enabled_only")?;
+    let on = query.yes_or_no("enabled_only")?;
     let wanted =
         |row: &Row| kind.is_none_or(|kind| row.text("rule_type") == kind) && (!on || row.flag("enabled"));
     Ok(bare(200, &rows(&caller.state, skip, limit, wanted)))

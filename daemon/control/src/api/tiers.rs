@@ -105,7 +105,7 @@ async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome 
     let query = Query::of(request);
     let (skip, limit) = query.window()?;
     let wanted = query.text("search").map(str::to_lowercase);
-    let enabled_only = query.flag("enabled_only")?;
+    let enabled_only = query.yes_or_no("enabled_only")?;
     let shown = |row: &Row| {
         let fields = ["tier_id", "name", "display_name", "description"];
         let found = |wanted: &String| fields.iter().any(|f| row.text(f).to_lowercase().contains(wanted));
