@@ -10,6 +10,7 @@ pub(crate) enum Page {
     Config,
     Errors,
     Runbooks,
+    Openapi,
 }
 
 impl Page {
@@ -19,6 +20,7 @@ impl Page {
             Self::Config => table::document(),
             Self::Errors => errors(),
             Self::Runbooks => runbooks(),
+            Self::Openapi => gatehouse_control::openapi(),
         }
     }
 }
@@ -69,11 +71,19 @@ mod tests {
 
     #[test]
     fn the_pages_are_what_the_source_says() {
-        for (page, file) in [(Page::Config, "config"), (Page::Errors, "errors"), (Page::Runbooks, "runbooks")]
-        {
-            let path = format!("{}/../docs/{file}.md", env!("CARGO_MANIFEST_DIR"));
-            let kept = std::fs::read_to_string(path).unwrap_or_default();
-            assert_eq!(kept, page.text(), "run: gatehoused --print-docs {file} > docs/{file}.md");
+        for (page, file) in [
+            (Page::Config, "config.md"),
+            (Page::Errors, "errors.md"),
+            (Page::Runbooks, "runbooks.md"),
+            (Page::Openapi, "openapi.json"),
+        ] {
+            let path = format!("{}/../docs/{file}", env!("CARGO_MANIFEST_DIR"));
+            let (kept, page, name) =
+                (std::fs::read_to_string(path).unwrap_or_default(), page.text(), file.split('.').next());
+            // Of a document of so many lines the first that differs says most.
+            let differs = kept.lines().zip(page.lines()).find(|(kept, made)| kept != made);
+            let name = name.unwrap_or_default();
+            assert!(kept == page, "run: gatehoused --print-docs {name} > docs/{file}; first: {differs:?}");
         }
     }
 }

@@ -14,6 +14,7 @@ mod cli;
 mod code;
 mod code_files;
 mod console;
+mod contract;
 mod credentials;
 mod discovery;
 mod disk;

@@ -6,6 +6,7 @@ pub(crate) mod assignments;
 pub(crate) mod authorization;
 pub(crate) mod chaos;
 pub(crate) mod configuration;
+pub(crate) mod contract;
 pub(crate) mod cookies;
 pub(crate) mod credits;
 pub(crate) mod dashboard;
@@ -20,6 +21,8 @@ pub(crate) mod logging;
 pub(crate) mod memory;
 pub(crate) mod metrics;
 pub(crate) mod monitor;
+#[cfg(test)]
+pub(crate) mod mounted;
 pub(crate) mod oidc;
 pub(crate) mod one_time;
 pub(crate) mod protos;
@@ -46,6 +49,8 @@ pub(crate) mod why;
 
 use crate::Inner;
 use crate::envelope::{Reply, answer, detail};
+use actix_web::guard::{self, Guard};
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -60,8 +65,13 @@ pub(crate) const DRY_RUN: &str = "dry_run";
 pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
     let most = usize::try_from(control.config().limits.body_bytes).unwrap_or(usize::MAX);
     config.app_data(web::PayloadConfig::new(MANAGE_BODY_BYTES.min(most)));
+    mount(config);
+}
+
+fn mount(config: &mut ServiceConfig) {
     health::routes(config);
     metrics::routes(config);
+    contract::routes(config);
     // In scopes: what the gateway carries passes every pattern out here, and one with a variable is a regex.
     v1::routes(config);
     config.service(
@@ -107,6 +117,7 @@ pub(crate) fn routes(control: &Inner, config: &mut ServiceConfig) {
             .configure(analytics::routes)
             .configure(health::platform)
             .configure(monitor::routes)
+            .configure(contract::platform)
             .default_service(web::to(unknown)),
     );
 }
@@ -115,9 +126,23 @@ async fn unknown(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
     answer(&control, &request, Err(detail(404, "Not Found")))
 }
 
-/// A known path with another method.
-pub(crate) async fn wrong_method(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
-    answer(&control, &request, Err(detail(405, "Method Not Allowed")))
+/// A known path with another method than those it has (RFC 9110, 15.5.6).
+pub(crate) fn wrong_method(control: &Inner, request: &HttpRequest, methods: &[&str]) -> HttpResponse {
+    let mut response = answer(control, request, Err(detail(405, "Method Not Allowed")));
+    let head = methods.contains(&"get").then_some("HEAD".to_owned());
+    let all: Vec<_> = methods.iter().map(|method| method.to_uppercase()).chain(head).collect();
+    if let Ok(all) = HeaderValue::from_str(&all.join(", ")) {
+        response.headers_mut().insert(ALLOW, all);
+    }
+    response
+}
+
+/// Takes one method; `get` takes `HEAD` too, whose answer loses its body on the way out.
+pub(crate) fn takes(method: &'static str) -> impl Guard {
+    guard::fn_guard(move |context| {
+        let asked = context.head().method.as_str();
+        asked.eq_ignore_ascii_case(method) || (method == "get" && asked == "HEAD")
+    })
 }
 
 /// Refuses a name that no URL of its resource could address.
@@ -167,25 +192,42 @@ pub(crate) fn real(request: &HttpRequest) -> Result<(), Problem> {
 pub(crate) type Outcome = Result<Reply, Problem>;
 
 /// A resource: `GET`, `POST`, … to handlers of the shape `fn(&Inner, &HttpRequest, &Bytes) -> Outcome`, with
-/// 405 for the rest and the trailing slash accepted.
+/// 405 for the rest and the trailing slash accepted. Each operation has a line in `openapi/docs/`.
 #[macro_export]
 macro_rules! resource {
     ($config:expr, $path:literal, $($method:ident => $handler:path),+ $(,)?) => {
+        $crate::whole_resource!($config, $path, $($method =>
+            |control: actix_web::web::Data<$crate::Inner>,
+             request: actix_web::HttpRequest,
+             body: Result<actix_web::web::Bytes, actix_web::Error>| async move {
+                let outcome = match body {
+                    Ok(body) => $handler(&control, &request, &body).await,
+                    Err(error) => Err($crate::api::unreadable(&error)),
+                };
+                $crate::envelope::answer(&control, &request, outcome)
+            }
+        ),+)
+    };
+}
+
+/// As [`resource`], to handlers that take what actix extracts and make the whole answer: its headers, or a body that is
+/// not read at once.
+#[macro_export]
+macro_rules! whole_resource {
+    ($config:expr, $path:literal, $($method:ident => $handler:expr),+ $(,)?) => {
+        $(
+            #[cfg(test)]
+            $crate::api::mounted::note(stringify!($method), $path);
+        )+
         for path in [$path.to_owned(), concat!($path, "/").to_owned()] {
             $config.service(
                 actix_web::web::resource(path)
-                    $(.route(actix_web::web::$method().to(
-                        |control: actix_web::web::Data<$crate::Inner>,
-                         request: actix_web::HttpRequest,
-                         body: Result<actix_web::web::Bytes, actix_web::Error>| async move {
-                            let outcome = match body {
-                                Ok(body) => $handler(&control, &request, &body).await,
-                                Err(error) => Err($crate::api::unreadable(&error)),
-                            };
-                            $crate::envelope::answer(&control, &request, outcome)
+                    $(.route(actix_web::web::route().guard($crate::api::takes(stringify!($method))).to($handler)))+
+                    .default_service(actix_web::web::to(
+                        |control: actix_web::web::Data<$crate::Inner>, request: actix_web::HttpRequest| async move {
+                            $crate::api::wrong_method(&control, &request, &[$(stringify!($method)),+])
                         },
-                    )))+
-                    .default_service(actix_web::web::to($crate::api::wrong_method)),
+                    )),
             );
         }
     };

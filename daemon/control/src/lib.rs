@@ -14,6 +14,7 @@ mod index;
 mod keysets;
 mod leases;
 mod observe;
+mod openapi;
 mod outward;
 mod schema;
 mod session;
@@ -26,11 +27,13 @@ pub use config::{
     PlatformCors, Versioned,
 };
 pub use observe::{MetricsAccess, Networks};
+pub use openapi::text as openapi;
 pub use subjects::egress::EgressAllow;
 pub use subjects::tokens::key_id;
 
 use actix_web::web::{self, ServiceConfig};
 use api::chaos::Chaos;
+use api::contract::Contract;
 use api::v1::Remembered;
 use arc_swap::ArcSwap;
 use change::Changes;
@@ -90,6 +93,7 @@ pub(crate) struct Inner {
     pub(crate) egress: Egress,
     /// What was fetched of APIs' documents.
     pub(crate) documents: Documents,
+    pub(crate) contract: Contract,
 }
 
 impl Inner {
@@ -161,6 +165,7 @@ impl Control {
             versioned: Remembered::default(),
             egress: Egress::new(),
             documents: Documents::default(),
+            contract: Contract::default(),
         })))
     }
 

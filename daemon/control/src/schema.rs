@@ -202,7 +202,8 @@ fn real(value: &Value, least: f64) -> Option<Value> {
     number.as_f64().filter(|number| number.is_finite() && *number >= least).map(|_| number)
 }
 
-fn flag(value: &Value) -> Option<bool> {
+/// Yes or no in the words of older clients.
+pub(crate) fn flag(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(flag) => Some(*flag),
         Value::Number(number) => match number.as_i64() {

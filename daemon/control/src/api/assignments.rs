@@ -121,7 +121,7 @@ async fn delete(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcom
     Ok(bare(200, &json!({ "message": "Tier assignment removed" })))
 }
 
-const UPGRADE: &[Field] = &[
+pub(crate) const UPGRADE: &[Field] = &[
     ("user_id", Kind::Text(1, 50), Absent::Required),
     ("new_tier_id", Kind::Text(1, 100), Absent::Required),
     ("immediate", Kind::Flag, Absent::Is(true)),
@@ -141,7 +141,7 @@ async fn upgrade(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcom
     Ok(bare(200, &assign(control, &caller, ("tier.upgrade", 400), row).await?))
 }
 
-const DOWNGRADE: &[Field] = &[
+pub(crate) const DOWNGRADE: &[Field] = &[
     ("user_id", Kind::Text(1, 50), Absent::Required),
     ("new_tier_id", Kind::Text(1, 100), Absent::Required),
     ("grace_period_days", Kind::Int(0), Absent::Number(0)),
@@ -166,7 +166,7 @@ fn days(asked: &Row, name: &str) -> Result<i64, Problem> {
     Ok(days * DAY_MS)
 }
 
-const TEMPORARY: &[Field] = &[
+pub(crate) const TEMPORARY: &[Field] = &[
     ("user_id", Kind::Text(1, 50), Absent::Required),
     ("temp_tier_id", Kind::Text(1, 100), Absent::Required),
     ("duration_days", Kind::Int(1), Absent::Required),
@@ -181,7 +181,7 @@ async fn temporary(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outc
     Ok(bare(200, &assign(control, &caller, ("tier.temporary_upgrade", 400), row).await?))
 }
 
-const TRIAL: &[Field] = &[
+pub(crate) const TRIAL: &[Field] = &[
     ("user_id", Kind::Text(1, 50), Absent::Required),
     ("tier_id", Kind::Text(1, 100), Absent::Required),
     ("days", Kind::Int(1), Absent::Number(14)),
@@ -197,7 +197,7 @@ async fn trial(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome 
     Ok(bare(200, &assign(control, &caller, ("tier.trial", 404), row).await?))
 }
 
-const FAILURE: &[Field] =
+pub(crate) const FAILURE: &[Field] =
     &[("user_id", Kind::Text(1, 50), Absent::Required), ("reason", Kind::Text(0, 400), Absent::Null)];
 
 /// Whoever does not pay falls to the default tier, else to a free one, at once.

@@ -13,9 +13,9 @@ use crate::subjects::refusals;
 use crate::subjects::roles::last_admin;
 use crate::subjects::sessions::{self, Standing, revoked_row, sweep};
 use crate::subjects::tokens::{self, Claims, Wanted};
-use crate::{Inner, resource};
+use crate::{Inner, resource, whole_resource};
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
@@ -24,21 +24,9 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
-    for path in ["/authorization", "/authorization/"] {
-        config.service(
-            web::resource(path).route(web::post().to(login)).default_service(web::to(super::wrong_method)),
-        );
-    }
-    for path in ["/authorization/refresh", "/authorization/refresh/"] {
-        config.service(
-            web::resource(path).route(web::post().to(refresh)).default_service(web::to(super::wrong_method)),
-        );
-    }
-    config.service(
-        web::resource("/authorization/invalidate")
-            .route(web::post().to(invalidate))
-            .default_service(web::to(super::wrong_method)),
-    );
+    whole_resource!(config, "/authorization", post => login);
+    whole_resource!(config, "/authorization/refresh", post => refresh);
+    whole_resource!(config, "/authorization/invalidate", post => invalidate);
     resource!(config, "/authorization/status", get => status);
     resource!(config, "/authorization/admin/revoke/{username}", post => revoke);
     resource!(config, "/authorization/admin/unrevoke/{username}", post => unrevoke);

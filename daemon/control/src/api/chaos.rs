@@ -79,7 +79,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/tools/grpc/check", get => grpc);
 }
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("backend", Kind::Text(0, 20), Absent::Text("")),
     ("enabled", Kind::Flag, Absent::Is(false)),
     ("duration_ms", Kind::Int(0), Absent::Null),

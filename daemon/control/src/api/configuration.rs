@@ -8,7 +8,7 @@ use crate::session::{Caller, caller};
 use crate::state::{Row, State};
 use crate::subjects::configuration::{Import, PARTS, exported, named, shown};
 use crate::subjects::roles::is_admin;
-use crate::{Inner, resource};
+use crate::{Inner, resource, whole_resource};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use gatehouse_common::problem::{Code, Problem};
@@ -27,10 +27,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/config/export/groups", get => export_groups);
     resource!(config, "/config/export/routings", get => export_routings);
     resource!(config, "/config/export/endpoints", get => export_endpoints);
-    for path in ["/config/import", "/config/import/"] {
-        let route = web::resource(path).route(web::post().to(import));
-        config.service(route.default_service(web::to(super::wrong_method)));
-    }
+    whole_resource!(config, "/config/import", post => import);
     resource!(config, "/config/schema", get => schema);
     resource!(config, "/config/current", get => current);
     resource!(config, "/config/reload", post => reload);

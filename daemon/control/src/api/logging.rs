@@ -7,7 +7,7 @@ use crate::session::{Caller, caller};
 use crate::state::{Fields as _, State};
 use crate::subjects::logs::{self, Item, Places, Source, Wanted, look};
 use crate::subjects::times;
-use crate::{Inner, resource};
+use crate::{Inner, resource, whole_resource};
 use actix_web::http::header::{CONTENT_DISPOSITION, HeaderValue};
 use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -43,10 +43,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/logging/logs/files", get => files);
     resource!(config, "/logging/logs/statistics", get => statistics);
     resource!(config, "/logging/logs/export", get => export);
-    for path in ["/logging/logs/download", "/logging/logs/download/"] {
-        let route = web::resource(path).route(web::get().to(download));
-        config.service(route.default_service(web::to(super::wrong_method)));
-    }
+    whole_resource!(config, "/logging/logs/download", get => download);
     resource!(config, "/logging/logs", get => list);
 }
 

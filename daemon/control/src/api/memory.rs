@@ -14,7 +14,7 @@ use actix_web::web::{self, Bytes, ServiceConfig};
 use gatehouse_common::problem::{Code, Problem};
 use serde_json::json;
 
-const FIELDS: &[Field] = &[("path", Kind::Text(0, 1_024), Absent::Null)];
+pub(crate) const FIELDS: &[Field] = &[("path", Kind::Text(0, 1_024), Absent::Null)];
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/memory/dump", post => dump);

@@ -1,17 +1,16 @@
 //! `/metrics` for Prometheus (spec/doorman.md 4.20).
 
-use crate::Inner;
 use crate::envelope::{answer, decorate, detail};
 use crate::observe::access::Verdict;
 use crate::observe::exposition::Format;
 use crate::observe::families;
+use crate::{Inner, whole_resource};
 use actix_web::http::header::{ACCEPT, HeaderValue, WWW_AUTHENTICATE};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
-    let page = web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics));
-    config.service(page.default_service(web::to(super::wrong_method)));
+    whole_resource!(config, "/metrics", get => metrics);
 }
 
 async fn metrics(control: Data<Inner>, request: HttpRequest) -> HttpResponse {

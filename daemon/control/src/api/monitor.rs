@@ -4,7 +4,7 @@ use super::Outcome;
 use crate::envelope::{Reply, answer, decorate};
 use crate::observe::report::{self, Asked, RANGES};
 use crate::session::caller;
-use crate::{Inner, resource};
+use crate::{Inner, resource, whole_resource};
 use actix_web::cookie::time::Date;
 use actix_web::cookie::time::format_description::well_known::Iso8601;
 use actix_web::http::header::CONTENT_DISPOSITION;
@@ -17,10 +17,7 @@ const DAY: i64 = 86_400;
 /// Below `/platform`.
 pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/monitor/metrics", get => metrics);
-    for path in ["/monitor/report", "/monitor/report/"] {
-        let report = web::resource(path).route(web::get().to(report));
-        config.service(report.default_service(web::to(super::wrong_method)));
-    }
+    whole_resource!(config, "/monitor/report", get => report);
 }
 
 fn query<'r>(request: &'r HttpRequest, name: &str) -> &'r str {

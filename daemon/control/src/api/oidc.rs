@@ -2,12 +2,12 @@
 
 use super::cookies;
 use super::query::Query;
-use crate::Inner;
 use crate::envelope::{Reply, answer, detail};
 use crate::session::source;
 use crate::subjects::oidc::entering::{self, Begun};
+use crate::{Inner, whole_resource};
 use actix_web::http::header::{HeaderValue, LOCATION};
-use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::web::{Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
@@ -20,10 +20,8 @@ const TRIES: crate::config::LoginLimit =
 
 /// Below `/auth`.
 pub(crate) fn routes(config: &mut ServiceConfig) {
-    let login = web::resource("/oidc/login").route(web::get().to(login));
-    config.service(login.default_service(web::to(super::wrong_method)));
-    let callback = web::resource("/oidc/callback").route(web::get().to(callback));
-    config.service(callback.default_service(web::to(super::wrong_method)));
+    whole_resource!(config, "/oidc/login", get => login);
+    whole_resource!(config, "/oidc/callback", get => callback);
 }
 
 fn slowly(control: &Inner, request: &HttpRequest) -> Result<(), Problem> {

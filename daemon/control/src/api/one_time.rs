@@ -6,9 +6,9 @@ use crate::envelope::{Reply, answer, detail};
 use crate::session::source;
 use crate::state::Fields as _;
 use crate::subjects::{once, passwords};
-use crate::{Inner, resource};
+use crate::{Inner, resource, whole_resource};
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use gatehouse_common::opaque::{self, ONCE};
 use gatehouse_common::ops::users::Purpose;
@@ -27,10 +27,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
     resource!(config, "/password/setup", get => setup_page, post => setup);
     resource!(config, "/password/reset/confirm", post => reset);
     resource!(config, "/password/setup/confirm", post => setup);
-    for path in ["/email/verify", "/email/verify/"] {
-        let resource = web::resource(path).route(web::get().to(verify_page)).route(web::post().to(verify));
-        config.service(resource.default_service(web::to(super::wrong_method)));
-    }
+    whole_resource!(config, "/email/verify", get => verify_page, post => verify);
 }
 
 /// A page; the token in it is of hex digits.
@@ -97,7 +94,8 @@ impl Sent {
             let bad = |_| detail(422, "body: expected the fields of a form").at("body");
             let text =
                 std::str::from_utf8(body).map_err(|_| detail(422, "body: expected UTF-8").at("body"))?;
-            let fields = web::Query::<HashMap<String, String>>::from_query(text).map_err(bad)?.into_inner();
+            let fields =
+                actix_web::web::Query::<HashMap<String, String>>::from_query(text).map_err(bad)?.into_inner();
             return Ok(Self { fields, form: true });
         }
         let object = super::json(body).map_err(second_factor::plain)?;

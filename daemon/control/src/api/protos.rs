@@ -6,11 +6,11 @@ use crate::envelope::{Reply, answer};
 use crate::session::{Caller, caller};
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::protos::{self, TABLE};
-use crate::{Inner, api};
+use crate::{Inner, whole_resource};
 use actix_multipart::Multipart;
 use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Bytes, Data, PayloadConfig, ServiceConfig};
+use actix_web::web::{self, Bytes, Data, ServiceConfig};
 use actix_web::{Error, HttpRequest};
 use futures_util::StreamExt as _;
 use gatehouse_common::limits::{PROTO_BYTES, PROTO_UPLOAD_BYTES};
@@ -18,31 +18,32 @@ use gatehouse_common::problem::{Code, Problem};
 use serde_json::json;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
-    for path in ["/proto/{name}/{version}", "/proto/{name}/{version}/"] {
-        config.service(
-            web::resource(path)
-                .app_data(PayloadConfig::new(PROTO_UPLOAD_BYTES))
-                .route(web::post().to(
-                    |control: Data<Inner>, request: HttpRequest, body: Result<Bytes, Error>| async move {
-                        let outcome = uploaded(&control, &request, body, &CREATES).await;
-                        answer(&control, &request, outcome)
-                    },
-                ))
-                .route(web::put().to(
-                    |control: Data<Inner>, request: HttpRequest, body: Result<Bytes, Error>| async move {
-                        let outcome = uploaded(&control, &request, body, &REPLACES).await;
-                        answer(&control, &request, outcome)
-                    },
-                ))
-                .route(web::get().to(|control: Data<Inner>, request: HttpRequest| async move {
-                    answer(&control, &request, get(&control, &request))
-                }))
-                .route(web::delete().to(|control: Data<Inner>, request: HttpRequest| async move {
-                    let outcome = delete(&control, &request).await;
-                    answer(&control, &request, outcome)
-                }))
-                .default_service(web::to(api::wrong_method)),
-        );
+    whole_resource!(
+        config,
+        "/proto/{name}/{version}",
+        post => |control: Data<Inner>, request: HttpRequest, body: web::Payload| async move {
+            let outcome = uploaded(&control, &request, whole(body).await, &CREATES).await;
+            answer(&control, &request, outcome)
+        },
+        put => |control: Data<Inner>, request: HttpRequest, body: web::Payload| async move {
+            let outcome = uploaded(&control, &request, whole(body).await, &REPLACES).await;
+            answer(&control, &request, outcome)
+        },
+        get => |control: Data<Inner>, request: HttpRequest| async move {
+            answer(&control, &request, get(&control, &request))
+        },
+        delete => |control: Data<Inner>, request: HttpRequest| async move {
+            let outcome = delete(&control, &request).await;
+            answer(&control, &request, outcome)
+        },
+    );
+}
+
+/// The body of an upload, which may be larger than others.
+async fn whole(body: web::Payload) -> Result<Bytes, Error> {
+    match body.to_bytes_limited(PROTO_UPLOAD_BYTES).await {
+        Ok(bytes) => bytes,
+        Err(_) => Err(PayloadError::Overflow.into()),
     }
 }
 
@@ -85,7 +86,7 @@ async fn uploaded(
     let text = file(request, body, way.field).await?;
     let (name, version) = (part(request, "name").to_owned(), part(request, "version").to_owned());
     for (value, most, field) in [(&name, 64, "api"), (&version, 8, "ver")] {
-        api::addressable(value, &[], "REQ003", field)?;
+        super::addressable(value, &[], "REQ003", field)?;
         if value.chars().count() > most {
             return Err(refused(format!("{field}: expected at most {most} characters")).at(field));
         }

@@ -1,8 +1,10 @@
 //! The query of a URL, decoded.
 
+use crate::schema;
 use actix_web::HttpRequest;
 use actix_web::web;
 use gatehouse_common::problem::Problem;
+use serde_json::json;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -23,7 +25,19 @@ impl Query {
 
     /// Whether it says yes.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        self.text(name).is_some_and(|text| ["true", "1", "yes", "on"].contains(&text.to_lowercase().as_str()))
+        self.text(name).is_some_and(|text| schema::flag(&json!(text)) == Some(true))
+    }
+
+    /// As [`Query::flag`], but neither yes nor no is refused.
+    ///
+    /// # Errors
+    /// 422 `VAL001`, naming it.
+    pub(crate) fn yes_or_no(&self, name: &str) -> Result<bool, Problem> {
+        if self.text(name).is_some_and(|text| schema::flag(&json!(text)).is_none()) {
+            let text = format!("Validation Error: {name}: expected true or false");
+            return Err(Problem::compat(422, "VAL001", text).at(name));
+        }
+        Ok(self.flag(name))
     }
 
     /// A number within bounds; `None` if it is not given.
@@ -50,5 +64,26 @@ impl Query {
     pub(crate) fn window(&self) -> Result<(usize, usize), Problem> {
         let skip = self.number("skip", 0, usize::MAX)?.unwrap_or(0);
         Ok((skip, self.number("limit", 1, 1_000)?.unwrap_or(100)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn a_flag_says_yes_or_no_or_is_refused() {
+        for (query, wanted) in [
+            ("", Ok(false)),
+            ("on=", Ok(false)),
+            ("on=Yes", Ok(true)),
+            ("on=0", Ok(false)),
+            ("on=perhaps", Err(Some("on".to_owned()))),
+        ] {
+            let request = TestRequest::with_uri(&format!("/?{query}")).to_http_request();
+            let found = Query::of(&request).yes_or_no("on").map_err(|problem| problem.field);
+            assert_eq!(found, wanted, "{query}");
+        }
     }
 }

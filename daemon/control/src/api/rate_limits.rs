@@ -98,7 +98,7 @@ async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome 
     let query = Query::of(request);
     let (skip, limit) = query.window()?;
     let kind = query.text("rule_type");
-    let on = query.flag("enabled_only");
+    let on = query.yes_or_no("enabled_only")?;
     let wanted =
         |row: &Row| kind.is_none_or(|kind| row.text("rule_type") == kind) && (!on || row.flag("enabled"));
     Ok(bare(200, &rows(&caller.state, skip, limit, wanted)))
@@ -190,14 +190,15 @@ async fn disable(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outco
     switch(control, request, false).await
 }
 
-const COPY: &[Field] = &[("new_rule_id", Kind::Text(1, 100), Absent::Required)];
+pub(crate) const COPY: &[Field] = &[("new_rule_id", Kind::Text(1, 100), Absent::Required)];
 
 async fn duplicate(control: &Inner, request: &HttpRequest, body: &Bytes) -> Outcome {
-    // Older clients put it into the query.
+    // Older clients put it into the query, with or without a body.
     let query = Query::of(request);
+    let given = if body.is_empty() { Row::new() } else { schema::update(COPY, &json(body)?)? };
     let id = match query.text("new_rule_id") {
         Some(id) => id.to_owned(),
-        None => schema::create(COPY, &json(body)?)?.text("new_rule_id").to_owned(),
+        None => schema::create(COPY, &json!(given))?.text("new_rule_id").to_owned(),
     };
     let caller = manager(control, request)?;
     let row = find(&caller.state, part(request, "id"))?.clone();

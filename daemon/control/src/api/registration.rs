@@ -3,13 +3,13 @@
 
 use super::authorization::limit_headers;
 use super::json;
-use crate::Inner;
 use crate::change::Draft;
 use crate::envelope::{Reply, answer};
 use crate::session::source;
 use crate::state::State;
 use crate::subjects::passwords;
-use actix_web::web::{self, Bytes, Data, ServiceConfig};
+use crate::{Inner, whole_resource};
+use actix_web::web::{Bytes, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
@@ -17,10 +17,7 @@ use gatehouse_corridor::actor::Actor;
 use serde_json::Value;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
-    for path in ["/authorization/register", "/authorization/register/"] {
-        let resource = web::resource(path).route(web::post().to(register));
-        config.service(resource.default_service(web::to(super::wrong_method)));
-    }
+    whole_resource!(config, "/authorization/register", post => register);
 }
 
 async fn register(

@@ -12,7 +12,7 @@ use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::Problem;
 use serde_json::json;
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("username", Kind::Text(3, 50), Absent::Required),
     ("api_name", Kind::Text(3, 50), Absent::Required),
     ("api_version", Kind::Text(1, 5), Absent::Required),

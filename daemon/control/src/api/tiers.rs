@@ -105,10 +105,11 @@ async fn list(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome 
     let query = Query::of(request);
     let (skip, limit) = query.window()?;
     let wanted = query.text("search").map(str::to_lowercase);
+    let enabled_only = query.yes_or_no("enabled_only")?;
     let shown = |row: &Row| {
         let fields = ["tier_id", "name", "display_name", "description"];
         let found = |wanted: &String| fields.iter().any(|f| row.text(f).to_lowercase().contains(wanted));
-        (!query.flag("enabled_only") || row.flag("enabled")) && wanted.as_ref().is_none_or(found)
+        (!enabled_only || row.flag("enabled")) && wanted.as_ref().is_none_or(found)
     };
     let rows = || caller.state.rows("tiers").map(|(_, row)| row).filter(|row| shown(row));
     let total = rows().count();

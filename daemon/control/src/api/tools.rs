@@ -10,7 +10,7 @@ use actix_web::HttpRequest;
 use actix_web::web::{Bytes, ServiceConfig};
 use serde_json::{Map, Value, json};
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("origin", Kind::Text(0, 512), Absent::Text("")),
     ("method", Kind::Text(1, 32), Absent::Text("GET")),
     ("request_headers", Kind::Texts, Absent::Empty),

@@ -34,6 +34,10 @@ pub(crate) type Outcome = super::Outcome;
 #[macro_export]
 macro_rules! versioned {
     ($config:expr, $path:literal, $($method:ident => $handler:path),+ $(,)?) => {
+        $(
+            #[cfg(test)]
+            $crate::api::mounted::note(stringify!($method), $path);
+        )+
         $config.service(
             actix_web::web::resource($path)
                 $(.route(actix_web::web::$method().to(

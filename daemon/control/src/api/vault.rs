@@ -21,7 +21,7 @@ const ENTRIES: usize = 200;
 const VALUE_CHARS: usize = 16_384;
 const SHOWN: [&str; 4] = ["key_name", "description", "created_at", "updated_at"];
 
-const CREATE: &[Field] = &[
+pub(crate) const CREATE: &[Field] = &[
     ("key_name", Kind::Text(1, 255), Absent::Required),
     ("value", Kind::Text(1, VALUE_CHARS), Absent::Required),
     ("description", Kind::Text(0, 500), Absent::Null),
