@@ -20,7 +20,7 @@ type Checked = Result<(), String>;
 /// # Errors
 /// 400 `API002`, or `API013` for credits on a public API.
 pub(crate) fn check(state: &State, key: &str, row: &Row) -> Result<(), Problem> {
-    let rules: [(&str, Checked); 17] = [
+    let rules: [(&str, Checked); 20] = [
         ("api_servers", row.list("api_servers").iter().try_for_each(|server| server_url(server))),
         ("api_allowed_headers", names(row, "api_allowed_headers")),
         ("api_authorization_field_swap", optional(row, "api_authorization_field_swap", header)),
@@ -38,6 +38,9 @@ pub(crate) fn check(state: &State, key: &str, row: &Row) -> Result<(), Problem> 
         ("api_health_check", health_check(row.get("api_health_check"))),
         ("api_issuer", issuer(row.get("api_issuer")).map(drop)),
         ("api_upstream_roots", optional(row, "api_upstream_roots", roots)),
+        ("api_openapi_url", optional(row, "api_openapi_url", document_url)),
+        ("api_wsdl_url", optional(row, "api_wsdl_url", document_url)),
+        ("api_graphql_schema_url", optional(row, "api_graphql_schema_url", document_url)),
     ];
     let refused =
         |field: &str, text: &str| Err(Problem::compat(400, "API002", format!("{field}: {text}")).at(field));
@@ -101,6 +104,17 @@ pub(crate) fn server_url(server: &str) -> Checked {
     let port = port.is_none_or(|port| port.parse::<u16>().is_ok());
     let named = server.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
     if whole && port && named { Ok(()) } else { Err(expected()) }
+}
+
+/// A URL of a document, or its path behind the API's servers. No user and password: the field is shown and exported.
+fn document_url(text: &str) -> Checked {
+    let whole = |url: url::Url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none()
+    };
+    if !text.contains("://") || text.parse().is_ok_and(whole) {
+        return Ok(());
+    }
+    Err("expected a path, or a URL of http or https without user and password".to_owned())
 }
 
 /// `*`, an origin (RFC 6454 6.1), or `https://*.suffix`.
@@ -322,6 +336,9 @@ mod tests {
                 json!({"request": {"headers": {"remove": ["x"]}}}),
             ),
             ("api_response_transform", json!({"status_map": {"x": 1}}), json!({"status_map": {"500": 502}})),
+            ("api_openapi_url", json!("http://u:p@a/x"), json!("https://a/openapi.json")),
+            ("api_wsdl_url", json!("file:///etc/passwd"), json!("/calc?wsdl")),
+            ("api_graphql_schema_url", json!("ftp://a/"), json!("graphql")),
             ("api_credit_group", json!(""), json!("gold")),
             ("api_anonymous_allowed", json!(true), json!(false)),
         ] {
@@ -345,7 +362,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in ".{0,60}") {
-            for rule in [server_url, origin, balance, roots, header, method] {
+            for rule in [server_url, origin, balance, roots, header, method, document_url] {
                 drop(rule(&text));
             }
             drop(host_name(&State::default(), "a/v1", &text));
