@@ -272,7 +272,14 @@ pub(crate) mod tests {
         };
         let user = state.get("users", "admin").cloned().unwrap_or_default();
         let state = Arc::new(state.clone());
-        Caller { name: "admin".to_owned(), user, claims, state, source: String::new() }
+        Caller {
+            name: "admin".to_owned(),
+            user,
+            claims,
+            state,
+            bounds: Bounds::default(),
+            source: String::new(),
+        }
     }
 
     fn row(value: Value) -> Option<Arc<Row>> {
