@@ -9,10 +9,13 @@ mod guards;
 mod identity;
 mod keeping;
 mod observing;
+mod pinning;
 pub(crate) mod secrets;
 pub(crate) mod signing;
 pub(crate) mod table;
 mod versioned;
+
+pub(crate) use pinning::{pinned, waiting};
 
 use gatehouse_control::Effective;
 use std::collections::BTreeMap;
@@ -85,24 +88,6 @@ pub(crate) fn merge(inputs: &Inputs) -> Result<(Merged, Option<PathBuf>), Vec<St
         }
     }
     if problems.is_empty() { Ok((merged, file.path)) } else { Err(problems) }
-}
-
-/// Names of the settings that differ and are read at a start only.
-pub(crate) fn waiting(now: &Merged, new: &Merged) -> Vec<&'static str> {
-    let text = |merged: &Merged, name: &str| merged.get(name).map(|value| value.text.clone());
-    let differs = |setting: &&Setting| setting.start && text(now, setting.name) != text(new, setting.name);
-    SETTINGS.iter().filter(differs).map(|setting| setting.name).collect()
-}
-
-/// New settings with the present ones in the place of those that are read at a start only: a reload must not take half
-/// of what belongs together, such as another data folder's keys.
-pub(crate) fn pinned(now: &Merged, mut new: Merged) -> Merged {
-    for setting in SETTINGS.iter().filter(|setting| setting.start) {
-        if let Some(value) = now.get(setting.name) {
-            new.insert(setting.name, value.clone());
-        }
-    }
-    new
 }
 
 fn lookup(setting: &Setting, inputs: &Inputs, file: &BTreeMap<String, String>) -> Result<Value, String> {

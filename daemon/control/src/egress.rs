@@ -1,12 +1,12 @@
 //! The one client for URLs that operators name: documents of APIs, keys of issuers. A host is resolved once, each of its
 //! addresses is judged, and what was judged is what is connected to, with the host's own name in `Host` and in TLS; a
-//! redirect is judged like the first URL. Nothing of ours goes along: no credential, no cookie.
+//! redirect is judged like the first URL. Nothing of ours goes along but the credential that was meant for it.
 
 use crate::subjects::egress::EgressAllow;
-use actix_web::http::header as names;
 use bytes::Bytes;
+use gatehouse_common::secret::Secret;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::header::{self, HeaderMap};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector};
 use hyper_util::rt::TokioIo;
@@ -37,6 +37,8 @@ pub(crate) enum EgressError {
     // Without the URL: what may not be in it may be a password.
     #[error("expected a URL of http or https, without user and password")]
     Url,
+    #[error("the credential holds what no header may hold")]
+    Credential,
     #[error("{0:?} is an address that may not be asked; the setting egress_allow lists exceptions")]
     Blocked(String),
     #[error("{0:?} could not be resolved")]
@@ -59,8 +61,10 @@ pub(crate) enum EgressError {
 pub(crate) struct Ask<'a> {
     pub(crate) url: &'a str,
     pub(crate) accept: &'static str,
-    /// JSON to post; `None` gets.
-    pub(crate) post: Option<Bytes>,
+    /// Content type and body to post; `None` gets.
+    pub(crate) post: Option<(&'static str, Bytes)>,
+    /// `Authorization`, for the URL alone: with it no redirect is followed.
+    pub(crate) authorization: Option<&'a Secret<String>>,
     /// Largest answer, bytes.
     pub(crate) most: usize,
     /// `HOST:PORT` that an administrator named as upstreams or issuers: they may be in private networks.
@@ -196,11 +200,16 @@ fn request(ask: &Ask<'_>, url: &Url) -> Result<Request<Full<Bytes>>, EgressError
         .header(header::ACCEPT, ask.accept)
         .header(header::ACCEPT_ENCODING, "identity")
         .header(header::CONNECTION, "close");
-    if ask.post.is_some() {
-        request = request.header(header::CONTENT_TYPE, names::ContentType::json().0.as_ref());
+    if let Some(given) = ask.authorization {
+        let mut value = HeaderValue::from_str(given.expose()).map_err(|_| EgressError::Credential)?;
+        value.set_sensitive(true);
+        request = request.header(header::AUTHORIZATION, value);
     }
-    let body = Full::new(ask.post.clone().unwrap_or_default());
-    request.body(body).map_err(|_| EgressError::Url)
+    if let Some((kind, _)) = &ask.post {
+        request = request.header(header::CONTENT_TYPE, *kind);
+    }
+    let body = ask.post.as_ref().map(|(_, body)| body.clone()).unwrap_or_default();
+    request.body(Full::new(body)).map_err(|_| EgressError::Url)
 }
 
 /// One request and its answer over a fresh connection.
@@ -218,7 +227,7 @@ where
     let answered = async move {
         let answer = sender.send_request(request).await.map_err(broken)?;
         let (head, body) = answer.into_parts();
-        if head.status.is_redirection() && ask.post.is_none() {
+        if head.status.is_redirection() && ask.post.is_none() && ask.authorization.is_none() {
             let next = head.headers.get(header::LOCATION).and_then(|to| url.join(to.to_str().ok()?).ok());
             return next.map(Hop::Elsewhere).ok_or(EgressError::Status(head.status));
         }

@@ -32,7 +32,14 @@ const AT_ONCE: usize = 4;
 async fn fetch(egress: &Egress, allow: &EgressAllow, url: &str) -> Result<(Arc<str>, i64), String> {
     // An administrator named it as they name upstreams: an issuer may be in a private network.
     let named: Vec<_> = egress::place(url).into_iter().collect();
-    let ask = Ask { url, accept: "application/json", post: None, most: ANSWER_BYTES, named: &named };
+    let ask = Ask {
+        url,
+        accept: "application/json",
+        post: None,
+        authorization: None,
+        most: ANSWER_BYTES,
+        named: &named,
+    };
     let answer = egress.ask(allow, ask).await.map_err(|error| error.to_string())?;
     let life_ms = life_ms(answer.headers.get_all(header::CACHE_CONTROL).iter());
     Ok((checked(&answer.body)?, life_ms))

@@ -15,7 +15,6 @@ mod keysets;
 mod leases;
 mod observe;
 mod openapi;
-mod outward;
 mod schema;
 mod session;
 mod state;

@@ -188,6 +188,17 @@ impl Reader<'_> {
         Some(host)
     }
 
+    /// So many in so many seconds.
+    fn window(&mut self, most: &str, secs: &str) -> (u64, u64) {
+        (self.number(most, 1, 1_000_000), self.number(secs, 1, 86_400))
+    }
+
+    /// As [`Reader::window`], and whether it is off.
+    fn login_limit(&mut self) -> (u64, u64, bool) {
+        let (most, secs) = self.window("login_rate_limit", "login_rate_window_secs");
+        (most, secs, self.flag("login_rate_disabled"))
+    }
+
     /// Memory in KiB, passes and lanes of one password hash.
     fn argon2(&mut self) -> (u32, u32, u32) {
         (
@@ -244,17 +255,10 @@ pub(crate) fn check(merged: &Merged, file: Option<PathBuf>) -> Result<Settings, 
         refresh_token_secs: r.number("refresh_token_secs", 60, 31_536_000),
         argon2: r.argon2(),
         hash_threads: r.number("hash_threads", 1, 64),
-        login_limit: (
-            r.number("login_rate_limit", 1, 1_000_000),
-            r.number("login_rate_window_secs", 1, 86_400),
-            r.flag("login_rate_disabled"),
-        ),
+        login_limit: r.login_limit(),
         identity: r.identity(),
         registration: r.flag("registration"),
-        register_limit: (
-            r.number("register_rate_limit", 1, 1_000_000),
-            r.number("register_rate_window_secs", 1, 86_400),
-        ),
+        register_limit: r.window("register_rate_limit", "register_rate_window_secs"),
         strict_envelope: r.flag("strict_envelope"),
         enforce_admin_subscription: r.flag("enforce_admin_subscription"),
         page_size_max: r.number("page_size_max", 1, 1_000),

@@ -114,8 +114,16 @@ async fn found<T: Send + 'static>(
     let allow = control.config();
     let mut last = None;
     for url in urls {
-        let post = kind.question.map(|question| Bytes::from(json!({ "query": question }).to_string()));
-        let ask = Ask { url: &url, accept: kind.accept, post, most: ANSWER_BYTES, named: &named };
+        let body = |question| Bytes::from(json!({ "query": question }).to_string());
+        let post = kind.question.map(|question| ("application/json", body(question)));
+        let ask = Ask {
+            url: &url,
+            accept: kind.accept,
+            post,
+            authorization: None,
+            most: ANSWER_BYTES,
+            named: &named,
+        };
         match control.egress.ask(&allow.egress_allow, ask).await {
             Ok(answer) => {
                 let document =

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 fn ask<'a>(url: &'a str, named: &'a [String]) -> Ask<'a> {
-    Ask { url, accept: "*/*", post: None, most: 1_000, named }
+    Ask { url, accept: "*/*", post: None, authorization: None, most: 1_000, named }
 }
 
 /// Answers each connection with the next text; what it was asked.

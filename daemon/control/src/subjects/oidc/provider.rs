@@ -3,16 +3,14 @@
 use super::{Claims, Refusal, verified};
 use crate::Inner;
 use crate::config::Oidc;
+use crate::egress::{self, Ask, EgressError};
 use crate::envelope::detail;
-use crate::outward::Outward;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use form_urlencoded::{Serializer, byte_serialize};
 use gatehouse_common::problem::Problem;
 use gatehouse_common::secret::Secret;
-use http_body_util::Full;
-use hyper::{Request, header};
 use jsonwebtoken::jwk::Jwk;
 use serde_json::Value;
 use std::sync::Arc;
@@ -22,6 +20,8 @@ use tokio::sync::Mutex;
 const FRESH_MS: i64 = 300_000;
 /// Before keys are asked for again because a token names an unknown one, milliseconds.
 const AGAIN_MS: i64 = 5_000;
+/// Largest answer, bytes.
+const ANSWER_BYTES: usize = 262_144;
 /// Keys of a provider.
 const KEYS: usize = 64;
 
@@ -49,17 +49,28 @@ fn away(why: &str) -> Problem {
     detail(502, "The login provider does not answer as it should: try again later")
 }
 
-fn get(url: &str) -> Result<Request<Full<Bytes>>, String> {
-    let request = Request::get(url).header(header::ACCEPT, "application/json");
-    request.body(Full::default()).map_err(|error| error.to_string())
-}
+/// A form to post, and `Authorization`; without either one gets.
+type Said = (Option<String>, Option<Secret<String>>);
 
-async fn json(outward: &Outward, request: Request<Full<Bytes>>) -> Result<Value, String> {
-    let (status, body) = outward.ask(request).await?;
-    if !status.is_success() {
-        return Err(format!("it answered {status}"));
-    }
-    serde_json::from_slice(&body).map_err(|error| format!("expected JSON: {error}"))
+/// Asks the provider. The operator named its issuer, which may be in a private network.
+async fn ask(
+    control: &Inner,
+    oidc: &Oidc,
+    url: &str,
+    (form, authorization): Said,
+) -> Result<Value, EgressError> {
+    let named: Vec<_> = egress::place(&oidc.issuer).into_iter().collect();
+    let ask = Ask {
+        url,
+        accept: "application/json",
+        post: form.map(|form| ("application/x-www-form-urlencoded", Bytes::from(form))),
+        authorization: authorization.as_ref(),
+        most: ANSWER_BYTES,
+        named: &named,
+    };
+    let answer = control.egress.ask(&control.config().egress_allow, ask).await?;
+    serde_json::from_slice(&answer.body)
+        .map_err(|error| EgressError::Broken(format!("expected JSON: {error}")))
 }
 
 /// What a provider says of itself: it must be who was asked, and no part of it less safe than the whole.
@@ -112,11 +123,13 @@ impl Provider {
         if last.issuer == oidc.issuer && now_ms.saturating_sub(last.fetched_ms) < fresh_ms {
             return Ok(Arc::clone(&last));
         }
-        let outward = Outward::new().map_err(|error| away(&error.to_string()))?;
         let place = format!("{}/.well-known/openid-configuration", oidc.issuer.trim_end_matches('/'));
         let fetched = async {
-            let mut known = read(&json(&outward, get(&place)?).await?, oidc)?;
-            known.keys = keys(&json(&outward, get(&known.jwks)?).await?)?;
+            let said = |url| async move {
+                ask(control, oidc, url, (None, None)).await.map_err(|error| error.to_string())
+            };
+            let mut known = read(&said(&place).await?, oidc)?;
+            known.keys = keys(&said(&known.jwks).await?)?;
             Ok::<_, String>(Known { fetched_ms: now_ms, ..known })
         };
         let known = Arc::new(fetched.await.map_err(|why| away(&why))?);
@@ -140,13 +153,11 @@ impl Provider {
             detail(401, "The login at the provider does not count: begin again")
         };
         let known = self.known(control, oidc).await?;
-        let outward = Outward::new().map_err(|error| away(&error.to_string()))?;
-        let request = exchange(&known, oidc, code, (verifier, redirect)).map_err(|why| away(&why))?;
-        let (status, body) = outward.ask(request).await.map_err(|why| away(&why))?;
-        if !status.is_success() {
-            return Err(refused(&format!("the code was answered with {status}")));
-        }
-        let given: Value = serde_json::from_slice(&body).map_err(|error| away(&error.to_string()))?;
+        let said = exchange(&known, oidc, code, (verifier, redirect));
+        let given = ask(control, oidc, &known.token, said).await.map_err(|error| match error {
+            EgressError::Status(status) => refused(&format!("the code was answered with {status}")),
+            error => away(&error.to_string()),
+        })?;
         let text = |name: &str| given.get(name).and_then(Value::as_str).unwrap_or_default();
         let check =
             |known: &Known| verified(text("id_token"), &known.keys, oidc, nonce, control.clock.unix_ms());
@@ -158,10 +169,9 @@ impl Provider {
         .map_err(|why| refused(&why.to_string()))?;
         let more = known.userinfo.as_deref().filter(|_| !claims.contains_key(&oidc.group_claim));
         if let Some(place) = more {
-            let bearer = format!("Bearer {}", text("access_token"));
-            let request = Request::get(place).header(header::AUTHORIZATION, bearer).body(Full::default());
-            let request = request.map_err(|error| away(&error.to_string()))?;
-            let said = json(&outward, request).await.map_err(|why| away(&why))?;
+            let bearer = Secret::new(format!("Bearer {}", text("access_token")));
+            let asked = ask(control, oidc, place, (None, Some(bearer))).await;
+            let said = asked.map_err(|error| away(&error.to_string()))?;
             // It speaks of the same one (OpenID Connect Core 5.3.2), and changes nothing of what was signed.
             let same = said.get("sub").is_some() && said.get("sub") == claims.get("sub");
             for (name, value) in said.as_object().filter(|_| same).into_iter().flatten() {
@@ -177,21 +187,19 @@ fn exchange(
     oidc: &Oidc,
     code: &Secret<String>,
     (verifier, redirect): (&Secret<String>, &str),
-) -> Result<Request<Full<Bytes>>, String> {
+) -> Said {
     let mut form = Serializer::new(String::new());
     form.append_pair("grant_type", "authorization_code")
         .append_pair("code", code.expose())
         .append_pair("redirect_uri", redirect)
         .append_pair("code_verifier", verifier.expose());
-    let mut request = Request::post(&known.token)
-        .header(header::ACCEPT, "application/json")
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let mut authorization = None;
     match &oidc.client_secret {
         Some(secret) if !known.secret_in_body => {
             // RFC 6749 2.3.1: both are encoded as in a form first.
             let coded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
             let pair = format!("{}:{}", coded(&oidc.client_id), coded(secret.expose()));
-            request = request.header(header::AUTHORIZATION, format!("Basic {}", STANDARD.encode(pair)));
+            authorization = Some(Secret::new(format!("Basic {}", STANDARD.encode(pair))));
         }
         secret => {
             form.append_pair("client_id", &oidc.client_id);
@@ -200,7 +208,7 @@ fn exchange(
             }
         }
     }
-    request.body(Full::from(form.finish())).map_err(|error| error.to_string())
+    (Some(form.finish()), authorization)
 }
 
 #[cfg(test)]
@@ -240,9 +248,8 @@ mod tests {
         let asked = |oidc: &Oidc, secret_in_body: bool| {
             let known = Known { token: "https://idp/t".to_owned(), secret_in_body, ..Known::default() };
             let (code, verifier) = (Secret::new("c".to_owned()), Secret::new("v".to_owned()));
-            let request = exchange(&known, oidc, &code, (&verifier, "https://g/cb")).unwrap();
-            let basic =
-                request.headers().get(header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned());
+            let (_, authorization) = exchange(&known, oidc, &code, (&verifier, "https://g/cb"));
+            let basic = authorization.map(|value| value.expose().clone());
             basic.and_then(|basic| {
                 String::from_utf8(STANDARD.decode(basic.strip_prefix("Basic ")?).ok()?).ok()
             })
