@@ -10,6 +10,7 @@ mod load;
 mod process;
 mod proxies;
 mod report;
+mod scale;
 
 use anyhow::Context as _;
 use load::Sample;
@@ -103,7 +104,14 @@ pub fn run(
     drop(lines);
     let counts =
         instructions::measure(gatehoused, folder, &upstream, &script, say).context("instructions")?;
-    let sections = [("fresh", fresh), ("half_load", half), ("crowd", crowd), ("instructions", counts)];
+    let large = scale::measure(gatehoused, folder, (upstream.port(), &script), say).context("at scale")?;
+    let sections = [
+        ("fresh", fresh),
+        ("half_load", half),
+        ("crowd", crowd),
+        ("scale", large),
+        ("instructions", counts),
+    ];
     report::conclude(say, results, (&rows, added), &sections, &calls)
 }
 

@@ -45,6 +45,7 @@ mod raw;
 mod records;
 mod registry;
 mod restart;
+mod revoked;
 mod runbooks;
 mod settings;
 mod shop;

@@ -10,7 +10,7 @@ use tungstenite::protocol::WebSocket;
 use tungstenite::{Error, Message};
 
 /// Says everything back; `bye` makes it close.
-fn echo() -> std::net::SocketAddr {
+pub(crate) fn echo() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -30,7 +30,7 @@ fn echo() -> std::net::SocketAddr {
     address
 }
 
-fn dial(daemon: &Daemon, path: &str, token: &str) -> Result<WebSocket<TcpStream>, u16> {
+pub(crate) fn dial(daemon: &Daemon, path: &str, token: &str) -> Result<WebSocket<TcpStream>, u16> {
     let host = daemon.url.trim_start_matches("http://");
     let mut request = format!("ws://{host}{path}").into_client_request().unwrap();
     request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
@@ -45,7 +45,7 @@ fn dial(daemon: &Daemon, path: &str, token: &str) -> Result<WebSocket<TcpStream>
     }
 }
 
-fn record(daemon: &Daemon, wanted: impl Fn(&Value) -> bool) -> Result<Value, String> {
+pub(crate) fn record(daemon: &Daemon, wanted: impl Fn(&Value) -> bool) -> Result<Value, String> {
     let mut text = String::new();
     for file in std::fs::read_dir(daemon.data.join("logs")).unwrap() {
         text.push_str(&std::fs::read_to_string(file.unwrap().path()).unwrap());

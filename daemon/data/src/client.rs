@@ -5,6 +5,7 @@ pub(crate) mod answer;
 pub(crate) mod coded;
 pub(crate) mod connection;
 pub(crate) mod head;
+pub(crate) mod known;
 pub(crate) mod recorded;
 pub(crate) mod stream;
 pub(crate) mod tunnel;

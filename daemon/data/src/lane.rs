@@ -98,6 +98,8 @@ pub(crate) struct Lane {
     prepared: Arc<ArcSwap<Prepared>>,
     shelf: Rc<Shelf>,
     cached: RefCell<Rc<Held>>,
+    /// Revision of who may show what, as this worker saw it last.
+    identity: Cell<u64>,
     verified: RefCell<Tokens>,
     agents: RefCell<Agents>,
     spare: RefCell<Vec<Vec<u8>>>,
@@ -127,6 +129,7 @@ impl Lane {
             moving: Cell::new(false),
             shelf: Rc::new(Shelf::new(shared.invalidations)),
             cached: RefCell::new(Rc::new(Held(prepared.load_full()))),
+            identity: Cell::new(prepared.load().identity.0),
             prepared,
             verified: RefCell::default(),
             agents: RefCell::default(),
@@ -220,6 +223,19 @@ impl Lane {
             self.cached.replace(Rc::new(Held(Arc::clone(&newest))));
         }
         Rc::clone(&self.cached.borrow())
+    }
+
+    /// A snapshot has come: where it says anew who may show what, answers that are on their way ask again.
+    pub(crate) fn look(&self) {
+        let identity = self.prepared.load().identity.0;
+        if self.identity.replace(identity) != identity {
+            self.deadlines.wake_all();
+        }
+    }
+
+    /// Revision of who may show what, as this worker saw it last.
+    pub(crate) fn identity(&self) -> u64 {
+        self.identity.get()
     }
 
     /// What is known of tokens verified before, under the same revision: a revocation makes a new one.

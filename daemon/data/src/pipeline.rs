@@ -3,6 +3,7 @@
 use crate::call::{Arrived, Call};
 use crate::client::answer::{Answer, Content, Cut, send};
 use crate::client::head::Head;
+use crate::client::known::{Shown, while_known};
 use crate::client::stream::Client;
 use crate::client::tunnel::tunnel;
 use crate::failure::Failure;
@@ -53,10 +54,20 @@ pub(crate) async fn handle(lane: &Lane, client: &mut Client, head: &Head) -> boo
         across(&mut answer, head.get(Name::Origin), route);
     }
     record.sign(&mut answer);
-    let sent = send(client, head, &mut answer, lane, &mut record.access.bytes_out).await;
+    let (route, who, from) = (record.route, record.who, record.client);
+    let shown = || {
+        let (route, who, under) = (route?, who?, prepared.identity.0);
+        Some(Shown { lane, head, route, who, client: from, now_ms, under })
+    };
+    let work = send(client, head, &mut answer, lane, &mut record.access.bytes_out);
+    let sent = while_known(shown(), work).await;
+    if sent == Err(Cut::Revoked) {
+        client.reset(); // what came so far must not look like all
+    }
     if let (Ok(_), Content::Tunnel(ends)) = (sent, answer.content) {
         let (connection, _busy) = *ends;
-        let cut = tunnel(client, connection.into_parts(), lane, &mut record.access).await;
+        let work = tunnel(client, connection.into_parts(), lane, &mut record.access);
+        let cut = while_known(shown(), work).await.err();
         record.close(cut.filter(|cut| *cut != Cut::Client)); // either side may end it
         return false;
     }
@@ -82,7 +93,7 @@ async fn column<'a>(
         Found::Preflight(call, route) => return Ok(preflight(&call, route)),
     };
     let call = admit(call, exempt, record)?; // before authenticate: cheap refusal first
-    let call = authenticate(call)?; // tokens are hashed fast or cached; argon2 never runs here
+    let call = authenticate(call, record)?; // tokens are hashed fast or cached; argon2 never runs here
     let call = authorize(call, client, record).await?; // some wait for their turn
     let shaped = shape(&call, client, record).await?; // bodies are collected only for those who must see them whole
     let given = cached(shaped, &call, client, record).await?; // forward, unless what was kept answers

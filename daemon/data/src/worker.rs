@@ -132,11 +132,11 @@ async fn serve(
             return;
         }
     };
-    let loaded = shared.loaded.clone();
+    let mut loaded = shared.loaded.clone();
     let lane = Rc::new(Lane::new(worker, shared, local));
     if worker == 0 {
         // It ends with the worker.
-        drop(tokio::task::spawn_local(probes::watch(Rc::clone(&lane), loaded)));
+        drop(tokio::task::spawn_local(probes::watch(Rc::clone(&lane), loaded.clone())));
     }
     drop(ready.send(Ok(())));
     loop {
@@ -144,6 +144,10 @@ async fn serve(
             () = turns.stop.cancelled() => return,
             () = turns.move_on.cancelled(), if !lane.is_moving() => {
                 lane.move_on();
+                continue;
+            }
+            Ok(()) = loaded.changed() => {
+                lane.look();
                 continue;
             }
             accepted = connections.recv() => accepted,

@@ -28,6 +28,8 @@ pub(crate) enum Cut {
     Upstream,
     /// The upstream fell silent.
     Stalled,
+    /// Whoever asked may not any more.
+    Revoked,
 }
 
 /// What stands in an answer behind its head.

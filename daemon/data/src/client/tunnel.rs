@@ -31,7 +31,7 @@ pub(crate) async fn tunnel(
     (mut upstream, mut down): (Stream, BytesMut),
     lane: &Lane,
     access: &mut AccessRecord,
-) -> Option<Cut> {
+) -> Result<(), Cut> {
     let (mut up_way, mut down_way) = (Way::Open, Way::Open);
     let mut deadline = lane.deadlines.at(Instant::now() + SILENCE);
     let mut before = (0, 0);
@@ -40,12 +40,12 @@ pub(crate) async fn tunnel(
         let down =
             poll_down(client, &mut upstream, (&mut down, &mut down_way), &mut access.bytes_out, context);
         match (up, down) {
-            (Poll::Ready(Err(cut)), _) | (_, Poll::Ready(Err(cut))) => Poll::Ready(Some(cut)),
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(None),
+            (Poll::Ready(Err(cut)), _) | (_, Poll::Ready(Err(cut))) => Poll::Ready(Err(cut)),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
             // An upstream that has said all is done; a client may only have ended its own side.
-            (_, Poll::Ready(Ok(()))) => Poll::Ready(None),
+            (_, Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
             _ if !deadline.passed(context) => Poll::Pending,
-            _ if before == (access.bytes_in, access.bytes_out) => Poll::Ready(Some(Cut::Stalled)),
+            _ if before == (access.bytes_in, access.bytes_out) => Poll::Ready(Err(Cut::Stalled)),
             _ => {
                 before = (access.bytes_in, access.bytes_out);
                 deadline.again(SILENCE);

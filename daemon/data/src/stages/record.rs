@@ -28,7 +28,9 @@ pub(crate) struct Record<'a> {
     pub(crate) begun: Instant,
     lane: &'a Lane,
     pub(crate) route: Option<&'a Route>,
-    who: Option<&'a Who>,
+    pub(crate) who: Option<&'a Who>,
+    /// From where they call, through the proxies that are trusted.
+    pub(crate) client: IpAddr,
     /// Of the API's own bound.
     pub(crate) gate: Option<Permit<&'a Gate>>,
     /// How the caller stands with its tier, for the answer.
@@ -56,6 +58,7 @@ impl<'a> Record<'a> {
             lane,
             route: None,
             who: None,
+            client: peer,
             gate: None,
             standing: None,
             detail: None,
@@ -135,6 +138,7 @@ impl<'a> Record<'a> {
             }
             Some(Cut::Upstream) => Failure::Upstream,
             Some(Cut::Stalled) => Failure::Timeout,
+            Some(Cut::Revoked) => Failure::Unauthenticated,
         };
         (self.access.status, self.access.failure, _) = row(failure);
     }

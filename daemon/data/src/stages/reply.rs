@@ -197,6 +197,7 @@ async fn whole(
             Cut::Client => Failure::ClientGone,
             Cut::Upstream => Failure::Upstream,
             Cut::Stalled => Failure::Timeout,
+            Cut::Revoked => Failure::Unauthenticated,
         })?;
         if body.len() + count > CHANGED_BYTES {
             return Err(Failure::Upstream);

@@ -90,8 +90,15 @@ pub(super) fn known(control: &Inner, request: &HttpRequest) -> Result<Known, Pro
             session::caller(control, request).map(|caller| Known { caller, expires_secs: None })
         }
         Some(token) => by_text(control, token, source),
+        None if browser::cookie(request, browser::SESSION).is_none() => by_platform(control, request),
         None => by_session(control, request, source),
     }
+}
+
+/// The cookie of the other surface's login.
+fn by_platform(control: &Inner, request: &HttpRequest) -> Result<Known, Problem> {
+    let known = session::caller(control, request).map(|caller| Known { caller, expires_secs: None });
+    known.map_err(|problem| if problem.status == 401 { refused("Not authenticated") } else { problem })
 }
 
 /// A key or a token.
