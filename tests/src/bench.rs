@@ -105,13 +105,8 @@ pub fn run(
     let counts =
         instructions::measure(gatehoused, folder, &upstream, &script, say).context("instructions")?;
     let large = scale::measure(gatehoused, folder, (upstream.port(), &script), say).context("at scale")?;
-    let sections = [
-        ("fresh", fresh),
-        ("half_load", half),
-        ("crowd", crowd),
-        ("scale", large),
-        ("instructions", counts),
-    ];
+    let sections =
+        [("fresh", fresh), ("half_load", half), ("crowd", crowd), ("scale", large), ("instructions", counts)];
     report::conclude(say, results, (&rows, added), &sections, &calls)
 }
 

@@ -57,8 +57,7 @@ fn a_socket_ends_with_what_opened_it() {
     let made = change(&daemon, &ana, ("POST", "/api/v1/api-keys"), json!({"name": "socket"}));
     let (key, id) = (made["data"]["token"].as_str().unwrap(), made["data"]["id"].clone());
     let path = "/api/rest/shop/v1/echo";
-    let (mut by_token, mut by_key) =
-        (dial(&daemon, path, &ana).unwrap(), dial(&daemon, path, key).unwrap());
+    let (mut by_token, mut by_key) = (dial(&daemon, path, &ana).unwrap(), dial(&daemon, path, key).unwrap());
     let other = json!({"username": "eva", "email": "eva@x.org", "password": "Correct-Horse-9-Battery",
                        "role": "user", "groups": ["ALL"]});
     change(&daemon, &admin, ("POST", "/platform/user"), other);
@@ -79,7 +78,8 @@ fn a_stream_of_events_ends_with_its_session() {
     change(&daemon, &admin, ("PUT", "/platform/api/shop/v1"), api);
     let listen = || {
         let mut stream = TcpStream::connect(daemon.url.trim_start_matches("http://")).unwrap();
-        let head = format!("GET /api/rest/shop/v1/echo HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ana}\r\n\r\n");
+        let head =
+            format!("GET /api/rest/shop/v1/echo HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {ana}\r\n\r\n");
         stream.write_all(head.as_bytes()).unwrap();
         let (mut come, mut room) = (String::new(), [0; 4_096]);
         while !come.contains("data: 1") {

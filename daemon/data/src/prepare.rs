@@ -289,7 +289,8 @@ impl Prepared {
         let same = same_keys
             && !changed(&old.apis, &snapshot.apis).any(issuer)
             && old.consumers.ptr_eq(&snapshot.consumers)
-            && old.revoked_tokens.ptr_eq(&snapshot.revoked_tokens);
+            && old.revoked_tokens.ptr_eq(&snapshot.revoked_tokens)
+            && old.api_keys.ptr_eq(&snapshot.api_keys);
         if !same || old.counters != snapshot.counters {
             self.identity = snapshot.revision;
         }

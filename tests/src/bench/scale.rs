@@ -70,11 +70,14 @@ fn fill(daemon: &Daemon, admin: &str, upstream: u16) -> anyhow::Result<()> {
         )?;
     }
     // The hash of a password that nobody knows: hashing a hundred thousand would take longer than all else.
-    let hash = "$argon2id$v=19$m=8192,t=1,p=4$JHtplv6AKBe6YGI9S3+MYQ$dAu1UDihRZ6kMavlGQS4DD1YbGIKK7h3NW2XXQeJusY";
+    let hash =
+        "$argon2id$v=19$m=8192,t=1,p=4$JHtplv6AKBe6YGI9S3+MYQ$dAu1UDihRZ6kMavlGQS4DD1YbGIKK7h3NW2XXQeJusY";
     for begin in (0..USERS).step_by(USERS_AT_ONCE) {
         let users: Vec<Value> = (begin..begin + USERS_AT_ONCE)
-            .map(|at| json!({"id": at + 1_000, "username": format!("user-{at}"), "password_hash": hash,
-                             "role": "user", "status": "active"}))
+            .map(|at| {
+                json!({"id": at + 1_000, "username": format!("user-{at}"), "password_hash": hash,
+                             "role": "user", "status": "active"})
+            })
             .collect();
         let body = json!({"dry_run": false, "users": users, "api_keys": [], "workspaces": []});
         let (status, answer) = daemon.ops("POST", "/v1/import/octoprox", Some(body))?;
@@ -172,5 +175,7 @@ pub(crate) fn measure(
         writeln!(say, "{verdict}: {what}: {got:.2}, at most {most}")?;
     }
     let rows = bars.map(|(what, got, most)| json!({"what": what, "got": got, "at_most": most}));
-    Ok(json!({"apis": APIS, "endpoints": APIS * ENDPOINTS, "users": USERS, "live_most_ms": live_most_ms, "bars": rows}))
+    Ok(
+        json!({"apis": APIS, "endpoints": APIS * ENDPOINTS, "users": USERS, "live_most_ms": live_most_ms, "bars": rows}),
+    )
 }
