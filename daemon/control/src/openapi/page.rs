@@ -56,6 +56,7 @@ fn taken(taken: Taken) -> String {
     match taken {
         Taken::Text => "text".to_owned(),
         Taken::Word(words) => words.join(", "),
+        Taken::Between(i64::MIN, _) => "a whole number".to_owned(),
         Taken::Between(least, i64::MAX) => format!("a whole number from {least}"),
         Taken::Between(least, most) => format!("a whole number from {least} to {most}"),
         Taken::Real => "a number from 0".to_owned(),

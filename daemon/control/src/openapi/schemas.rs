@@ -160,7 +160,8 @@ pub(crate) fn parameter(taken: Taken) -> Schema {
         Taken::Text => text(),
         Taken::Word(words) => text().enum_values(Some(words.iter().copied().chain([""]))),
         Taken::Between(least, most) => {
-            let builder = object(&[Type::Integer], false).minimum(whole(least));
+            let builder = object(&[Type::Integer], false);
+            let builder = if least == i64::MIN { builder } else { builder.minimum(whole(least)) };
             if most == i64::MAX { builder } else { builder.maximum(whole(most)) }
         }
         Taken::Real => object(&[Type::Number], false).minimum(Some(0.0)),

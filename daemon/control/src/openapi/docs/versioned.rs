@@ -149,7 +149,7 @@ pub(crate) const KEYS: Section = Section {
             .query(&[
                 PAGE,
                 PER_PAGE,
-                ("user_id", Taken::Between(1, i64::MAX), "Whose, for who manages users"),
+                ("user_id", Taken::Between(i64::MIN, i64::MAX), "Whose, for who manages users"),
             ])
             .gives(&[(
                 200,
