@@ -126,15 +126,25 @@ async fn unknown(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
     answer(&control, &request, Err(detail(404, "Not Found")))
 }
 
-/// A known path with another method than those it has (RFC 9110, 15.5.6).
+/// A known path with another method than those it has.
 pub(crate) fn wrong_method(control: &Inner, request: &HttpRequest, methods: &[&str]) -> HttpResponse {
-    let mut response = answer(control, request, Err(detail(405, "Method Not Allowed")));
+    let mut response = answer(control, request, Err(not_allowed()));
+    allow(&mut response, methods);
+    response
+}
+
+/// The refusal of another method.
+pub(crate) fn not_allowed() -> Problem {
+    detail(405, "Method Not Allowed")
+}
+
+/// Tells the methods that a path has (RFC 9110, 15.5.6).
+pub(crate) fn allow(response: &mut HttpResponse, methods: &[&str]) {
     let head = methods.contains(&"get").then_some("HEAD".to_owned());
     let all: Vec<_> = methods.iter().map(|method| method.to_uppercase()).chain(head).collect();
     if let Ok(all) = HeaderValue::from_str(&all.join(", ")) {
         response.headers_mut().insert(ALLOW, all);
     }
-    response
 }
 
 /// Takes one method; `get` takes `HEAD` too, whose answer loses its body on the way out.
@@ -215,19 +225,31 @@ macro_rules! resource {
 #[macro_export]
 macro_rules! whole_resource {
     ($config:expr, $path:literal, $($method:ident => $handler:expr),+ $(,)?) => {
+        $crate::mounts!(
+            $config,
+            [$path, concat!($path, "/")],
+            |control: actix_web::web::Data<$crate::Inner>, request: actix_web::HttpRequest| async move {
+                $crate::api::wrong_method(&control, &request, &[$(stringify!($method)),+])
+            },
+            $($method => $handler),+
+        )
+    };
+}
+
+/// What every way of mounting is built on: the handlers at one or more spellings of a path, the first of which is the one
+/// that is documented, and who answers another method.
+#[macro_export]
+macro_rules! mounts {
+    ($config:expr, [$path:expr $(, $spelling:expr)*], $wrong:expr, $($method:ident => $handler:expr),+ $(,)?) => {
         $(
             #[cfg(test)]
             $crate::api::mounted::note(stringify!($method), $path);
         )+
-        for path in [$path.to_owned(), concat!($path, "/").to_owned()] {
+        for path in [$path $(, $spelling)*] {
             $config.service(
                 actix_web::web::resource(path)
                     $(.route(actix_web::web::route().guard($crate::api::takes(stringify!($method))).to($handler)))+
-                    .default_service(actix_web::web::to(
-                        |control: actix_web::web::Data<$crate::Inner>, request: actix_web::HttpRequest| async move {
-                            $crate::api::wrong_method(&control, &request, &[$(stringify!($method)),+])
-                        },
-                    )),
+                    .default_service(actix_web::web::to($wrong)),
             );
         }
     };

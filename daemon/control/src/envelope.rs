@@ -4,14 +4,12 @@ use crate::Inner;
 use crate::change::terms;
 use crate::state::Row;
 use crate::subjects::{plans, refusals};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::dev::ResponseHead;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use gatehouse_common::problem::Problem;
 use serde_json::{Value, json};
-
-/// Longest request id taken from a client, bytes.
-const ID_BYTES: usize = 128;
 
 /// Marks an error that only says why in `detail`; no code of any table.
 pub(crate) const DETAIL: &str = "detail";
@@ -88,12 +86,34 @@ pub(crate) fn answer(
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response =
         HttpResponseBuilder::new(status).content_type(kind).body(bare.unwrap_or_else(|| body.to_string()));
-    decorate(&mut response, request);
-    if control.draining() {
-        // The client opens its next connection to whoever comes after us.
-        response.head_mut().set_connection_type(ConnectionType::Close);
-    }
+    decorate(&mut response);
+    closing(control, response.head_mut());
     response
+}
+
+/// While the daemon drains, the client opens its next connection to whoever comes after us.
+pub(crate) fn closing(control: &Inner, head: &mut ResponseHead) {
+    if control.draining() {
+        head.set_connection_type(ConnectionType::Close);
+    }
+}
+
+/// Where somebody stands with a limit: what it is, what is left, when it begins anew.
+pub(crate) fn limits(headers: &mut HeaderMap, [limit, remaining, reset]: [HeaderValue; 3]) {
+    for (name, value) in
+        [("x-ratelimit-limit", limit), ("x-ratelimit-remaining", remaining), ("x-ratelimit-reset", reset)]
+    {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// Security headers, of both surfaces alike.
+pub(crate) fn secure(headers: &mut HeaderMap, own: &[(&'static str, &'static str)]) {
+    let all =
+        [("x-content-type-options", "nosniff"), ("x-frame-options", "DENY"), ("cache-control", "no-store")];
+    for (name, value) in all.iter().chain(own) {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
 }
 
 fn strict_data(status: u16, data: Value) -> Value {
@@ -108,26 +128,14 @@ fn strict_data(status: u16, data: Value) -> Value {
     Value::Object(body)
 }
 
-/// The headers that every answer carries (spec/doorman.md 1.3, 1.4).
-pub(crate) fn decorate(response: &mut HttpResponse, request: &HttpRequest) {
-    let given = request.headers().get("x-request-id").and_then(|value| value.to_str().ok());
-    let given =
-        given.filter(|id| !id.is_empty() && id.len() <= ID_BYTES && id.bytes().all(|b| b.is_ascii_graphic()));
-    let id = given.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
-    let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert(HeaderName::from_static("request_id"), id.clone());
-        headers.insert(HeaderName::from_static("x-request-id"), id);
-    }
-    for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("x-frame-options", "DENY"),
+/// The headers that every answer carries (spec/doorman.md 1.4). The request's id (1.3) is not among them: the data plane
+/// gives it, keeps it in the access record, and signs every answer with it.
+pub(crate) fn decorate(response: &mut HttpResponse) {
+    let own = [
         ("referrer-policy", "no-referrer"),
         ("permissions-policy", "camera=(), microphone=(), geolocation=(), accelerometer=(), gyroscope=()"),
         ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
-        ("cache-control", "no-store"),
         ("vary", "Origin"),
-    ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    ];
+    secure(response.headers_mut(), &own);
 }

@@ -7,14 +7,14 @@ pub(crate) mod page;
 mod schemas;
 
 use docs::SECTIONS;
-use operation::{Access, Body, Content, Operation, Section, Shape, variables};
+use operation::{Access, Body, Content, Fields, Operation, Record, Section, Shape, Taken, variables};
 use serde_json::json;
 use std::collections::BTreeMap;
 use utoipa::openapi::content::ContentBuilder;
 use utoipa::openapi::extensions::ExtensionsBuilder;
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
@@ -25,7 +25,11 @@ use utoipa::openapi::{
 const ABOUT: &str = "The management surface of the appliance. Every path is answered with and without a trailing slash, and HEAD \
     wherever GET is. Bodies are read leniently: a number may come as text, a flag as 0, 1, yes or no, and members that nobody \
     knows are passed over. With `strict_response_envelope` each JSON answer is 200 and wrapped: `status_code`, and `response` or \
-    the error's members.";
+    the error's members. A change with `?dry_run=true` is made, checked and not kept: it is answered 200 with a `Plan` of what it \
+    would do. `If-Match` with the `ETag` of a resource refuses a change with 412 if the resource has changed since. Who calls by \
+    the session's cookie sends the value of the cookie `csrf_token` as `X-CSRF-Token` with every change. What is below `/api/v1`, with \
+    `/health`, `/login`, `/logout` and `/internal`, is Octoprox's surface: it is served below `/app` too, a trailing slash leads to \
+    the path without it, bodies have the very types told here, and errors are `detail` alone.";
 /// Extension of an operation that a test against a living daemon leaves out.
 const DISRUPTIVE: &str = "x-gatehouse-disruptive";
 const PERMISSION: &str = "x-gatehouse-permission";
@@ -41,22 +45,90 @@ fn records() -> Vec<(&'static str, Schema)> {
             }
         }
     }
+    schemas::records(PLAN, &mut found);
     found.into_iter().map(|record| (record.name, schemas::record(record))).collect()
 }
 
-fn refusal() -> Response {
-    let shape = |members| schemas::answer(Shape::Object(members));
-    let either = AnyOfBuilder::new()
-        .item(shape(&[("error_code", Shape::Text), ("error_message", Shape::Text)]))
-        .item(shape(&[("error_message", Shape::Text)]))
-        .item(shape(&[("detail", Shape::Any)]));
-    let content = ContentBuilder::new().schema(Some(Schema::AnyOf(either.build()))).build();
-    ResponseBuilder::new().description("Why it was refused").content("application/json", content).build()
+/// What a dry run is answered.
+const PLAN: Shape = Shape::Record(&Record {
+    name: "Plan",
+    fields: Fields::Table(&[]),
+    without: &[],
+    with: &[
+        ("dry_run", Shape::Flag),
+        ("actions", Shape::List(&Shape::Object(&[("action", Shape::Text), ("object", Shape::Text)]))),
+        ("changes", Shape::List(&Shape::Object(&[("table", Shape::Text), ("op", Shape::Text)]))),
+        ("total", Shape::Integer),
+        ("routes", Shape::List(&Shape::Text)),
+        ("refused", Shape::List(&Shape::Object(&[("status", Shape::Integer), ("error_code", Shape::Text)]))),
+    ],
+});
+
+const CODED: Shape = Shape::Object(&[("error_code", Shape::Text), ("error_message", Shape::Text)]);
+const REFUSAL: Shape = Shape::Either(&[
+    CODED,
+    Shape::Object(&[("error_message", Shape::Text)]),
+    Shape::Object(&[("detail", Shape::Any)]),
+]);
+/// What a body, path or query was not.
+const COMPLAINT: Shape =
+    Shape::Object(&[("type", Shape::Text), ("loc", Shape::List(&Shape::Text)), ("msg", Shape::Text)]);
+const DETAIL: Shape = Shape::Object(&[("detail", Shape::Text)]);
+/// What does not come so far is refused by the gateway, in its own words.
+const VERSIONED_REFUSAL: Shape =
+    Shape::Either(&[DETAIL, Shape::Object(&[("detail", Shape::List(&COMPLAINT))]), CODED]);
+const TOO_MANY: Shape = Shape::Either(&[
+    Shape::Object(&[("error", Shape::Text), ("retry_after", Shape::Integer), ("detail", Shape::Text)]),
+    DETAIL,
+    CODED,
+]);
+
+/// Answers that operations share: name, what they say, shape, and a field of the head with its meaning.
+type Shared = (&'static str, &'static str, Shape, Option<(&'static str, &'static str)>);
+const SHARED: [Shared; 4] = [
+    (REFUSED, "Why it was refused", REFUSAL, None),
+    ("VersionedRefused", "Why it was refused", VERSIONED_REFUSAL, None),
+    (
+        "Unauthorized",
+        "The credential is missing or counts for nothing",
+        VERSIONED_REFUSAL,
+        Some(("WWW-Authenticate", "`Bearer`")),
+    ),
+    ("TooMany", "Too many requests", TOO_MANY, Some(("Retry-After", "Seconds"))),
+];
+
+fn shared((_, about, shape, field): Shared) -> Response {
+    let content = ContentBuilder::new().schema(Some(schemas::answer(shape))).build();
+    let mut builder = ResponseBuilder::new().description(about).content("application/json", content);
+    if let Some((name, about)) = field {
+        builder = builder.header(name, HeaderBuilder::new().description(Some(about)).build());
+    }
+    builder.build()
+}
+
+/// The answers of a section's operations that each of them may give.
+fn refusals(section: &Section) -> &'static [(&'static str, &'static str)] {
+    match section.versioned() {
+        true => &[
+            ("401", "Unauthorized"),
+            ("429", "TooMany"),
+            ("4XX", "VersionedRefused"),
+            ("5XX", "VersionedRefused"),
+        ],
+        false => &[("4XX", REFUSED), ("5XX", REFUSED)],
+    }
 }
 
 fn answer(status: u16, content: Content) -> Response {
-    let builder = ResponseBuilder::new().description(if status == 201 { "Made" } else { "Done" });
+    let builder = ResponseBuilder::new().description(match status {
+        201 => "Made",
+        300..400 => "Look there",
+        400.. => "Refused",
+        _ => "Done",
+    });
     match content {
+        Content::Empty(None) => builder.build(),
+        Content::Empty(Some(field)) => builder.header(field, HeaderBuilder::new().build()).build(),
         Content::Json(shape) => {
             let content = ContentBuilder::new().schema(Some(schemas::answer(shape))).build();
             builder.content("application/json", content).build()
@@ -89,7 +161,11 @@ fn id(operation: &Operation, path: &str) -> String {
 
 fn parameters(operation: &Operation, path: &str) -> Vec<utoipa::openapi::path::Parameter> {
     let variable = |name: &str| {
-        let text = schemas::parameter(operation::Taken::Text);
+        let taken = match name {
+            "user_id" | "key_id" => Taken::Between(1, i64::MAX),
+            _ => Taken::Text,
+        };
+        let text = schemas::parameter(taken);
         let builder = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path);
         builder.required(Required::True).schema(Some(text)).build()
     };
@@ -99,6 +175,23 @@ fn parameters(operation: &Operation, path: &str) -> Vec<utoipa::openapi::path::P
         builder.required(required).description(Some(*about)).schema(Some(schemas::parameter(*taken))).build()
     });
     variables(path).map(variable).chain(asked).collect()
+}
+
+/// What it takes beside its path and its query, under each media type.
+fn body(body: Body) -> Option<utoipa::openapi::request_body::RequestBody> {
+    let content = ContentBuilder::new().schema(Some(schemas::body(body)?)).build();
+    let (json, form) = ("application/json", "application/x-www-form-urlencoded");
+    let kinds = match body {
+        Body::Form(_) => &[json, form][..],
+        Body::OnlyForm(_) => &[form],
+        Body::Upload(_) => &["multipart/form-data"],
+        Body::Raw(kinds) => kinds,
+        _ => &[json],
+    };
+    let optional = matches!(body, Body::Maybe(_) | Body::MaybeExact(_));
+    let needed = if optional { Required::False } else { Required::True };
+    let builder = RequestBodyBuilder::new().required(Some(needed));
+    Some(kinds.iter().fold(builder, |builder, kind| builder.content(*kind, content.clone())).build())
 }
 
 fn told(section: &Section, operation: &Operation, path: &str) -> utoipa::openapi::path::Operation {
@@ -112,24 +205,29 @@ fn told(section: &Section, operation: &Operation, path: &str) -> utoipa::openapi
     for parameter in parameters(operation, path) {
         builder = builder.parameter(parameter);
     }
-    if let Some(schema) = schemas::body(operation.body) {
-        let needed = if matches!(operation.body, Body::Maybe(_)) { Required::False } else { Required::True };
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        let body = RequestBodyBuilder::new().content("application/json", content).required(Some(needed));
-        builder = builder.request_body(Some(body.build()));
+    if operation.method != "get" {
+        let plan = ParameterBuilder::new().name(crate::api::DRY_RUN).parameter_in(ParameterIn::Query);
+        let about = Some("`true` asks what it would do: the answer is a `Plan`");
+        builder = builder.parameter(plan.description(about).schema(Some(schemas::parameter(Taken::Flag))));
+    }
+    if let Some(body) = body(operation.body) {
+        builder = builder.request_body(Some(body));
     }
     for (status, content) in operation.answers {
         builder = builder.response(status.to_string(), answer(*status, *content));
     }
-    for status in ["4XX", "5XX"] {
-        builder = builder.response(status, RefOr::<Response>::Ref(Ref::from_response_name(REFUSED)));
+    for (status, name) in refusals(section) {
+        if operation.answers.iter().all(|(own, _)| own.to_string() != *status) {
+            builder = builder.response(*status, RefOr::<Response>::Ref(Ref::from_response_name(*name)));
+        }
     }
     let none: [&str; 0] = [];
     if operation.access == Access::Everybody {
         builder = builder.securities(Some([]));
     } else {
         builder = builder.security(SecurityRequirement::new("bearer", none));
-        builder = builder.security(SecurityRequirement::new("cookie", none));
+        let cookie = if section.versioned() { "session" } else { "cookie" };
+        builder = builder.security(SecurityRequirement::new(cookie, none));
     }
     let mut extensions = ExtensionsBuilder::new();
     if let Access::Permission(name) | Access::SelfOr(name) = operation.access {
@@ -162,12 +260,17 @@ fn document() -> OpenApi {
     }
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("The token of POST /platform/authorization"));
+        .description(Some("The token of a login, a personal access token, or below /api/v1 a key"));
     let cookie = ApiKeyValue::with_description(crate::session::COOKIE, "The same token, as login sets it");
+    let session =
+        ApiKeyValue::with_description(crate::subjects::browser::SESSION, "As the form at /login sets it");
     let mut components = ComponentsBuilder::new()
         .security_scheme("bearer", SecurityScheme::Http(bearer.build()))
         .security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)))
-        .response(REFUSED, refusal());
+        .security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(session)));
+    for answer in SHARED {
+        components = components.response(answer.0, shared(answer));
+    }
     for (name, schema) in BTreeMap::from_iter(records()) {
         components = components.schema(name, schema);
     }

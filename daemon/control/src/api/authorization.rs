@@ -109,9 +109,8 @@ fn given(body: &Bytes) -> Result<Given, Problem> {
 
 pub(super) fn limit_headers(response: &mut HttpResponse, standing: &Standing, now_ms: i64) {
     let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("x-ratelimit-limit"), HeaderValue::from(standing.limit));
-    headers.insert(HeaderName::from_static("x-ratelimit-remaining"), HeaderValue::from(standing.remaining));
-    headers.insert(HeaderName::from_static("x-ratelimit-reset"), HeaderValue::from(standing.reset));
+    let numbers = [standing.limit.into(), standing.remaining.into(), standing.reset.into()];
+    crate::envelope::limits(headers, numbers);
     if standing.refused {
         let wait = (standing.reset - now_ms / 1_000).max(1);
         headers.insert(HeaderName::from_static("retry-after"), HeaderValue::from(wait));

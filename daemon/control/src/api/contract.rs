@@ -4,9 +4,9 @@
 use crate::envelope::decorate;
 use crate::openapi::{page, text};
 use crate::{Inner, whole_resource};
+use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, HeaderValue};
 use actix_web::web::{Bytes, Data, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse};
 use std::sync::OnceLock;
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -28,20 +28,20 @@ pub(crate) struct Contract {
     page: OnceLock<(Bytes, String)>,
 }
 
-async fn document(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
+async fn document(control: Data<Inner>) -> HttpResponse {
     let text = control.contract.document.get_or_init(|| Bytes::from(text()));
     let mut response = HttpResponse::Ok().content_type("application/json").body(text.clone());
-    decorate(&mut response, &request);
+    decorate(&mut response);
     response
 }
 
-async fn docs(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
+async fn docs(control: Data<Inner>) -> HttpResponse {
     let (page, policy) = control.contract.page.get_or_init(|| {
         let (page, policy) = page::text();
         (Bytes::from(page), policy)
     });
     let mut response = HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page.clone());
-    decorate(&mut response, &request);
+    decorate(&mut response);
     if let Ok(policy) = HeaderValue::from_str(policy) {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }

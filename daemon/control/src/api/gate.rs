@@ -14,7 +14,8 @@ use actix_web::http::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, ORIGIN, S
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpResponse};
+use actix_web::{Error, HttpRequest, HttpResponse};
+use gatehouse_common::problem::Problem;
 use std::sync::Arc;
 
 pub(crate) async fn gate<B: MessageBody + 'static>(
@@ -29,25 +30,45 @@ pub(crate) async fn gate<B: MessageBody + 'static>(
     let (origin, preflight) = (origin.to_owned(), request.method() == Method::OPTIONS);
     if platform && preflight {
         let mut response = HttpResponse::new(StatusCode::NO_CONTENT);
-        envelope::decorate(&mut response, request.request());
+        envelope::decorate(&mut response);
         let mut response = request.into_response(response).map_into_right_body();
         put(&mut response, control.config().cors.preflight(&origin));
         return Ok(response);
     }
-    let mut response = kept(&control, request, next).await?.map_into_left_body();
+    let mut response = match terms(request.request()) {
+        Ok(terms) => kept(&control, request, terms, next).await?.map_into_left_body(),
+        Err(problem) => {
+            let response = envelope::answer(&control, request.request(), Err(problem));
+            request.into_response(response).map_into_right_body()
+        }
+    };
     if platform {
         put(&mut response, control.config().cors.actual(&origin));
     }
     Ok(response)
 }
 
+/// The terms of a change; `None` of a look.
+///
+/// # Errors
+/// 422, for `dry_run` that is neither yes nor no: what was meant as a question must not be done.
+pub(crate) fn terms(request: &HttpRequest) -> Result<Option<Arc<Terms>>, Problem> {
+    if request.method().is_safe() {
+        return Ok(None);
+    }
+    let if_match = request.headers().get(IF_MATCH).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let dry = Query::of(request).yes_or_no(DRY_RUN)?;
+    Ok(Some(Arc::new(Terms::new(dry, if_match.as_deref()))))
+}
+
 /// Answers under the terms of the request; what is shown as one resource says which one it is.
 pub(crate) async fn kept<B: MessageBody + 'static>(
     control: &Inner,
     request: ServiceRequest,
+    terms: Option<Arc<Terms>>,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    if request.method().is_safe() {
+    let Some(terms) = terms else {
         // A state that may be older than what is shown: a tag that is too old costs another look, a newer one a change.
         let state = control.changes.state();
         let mut response = next.call(request).await?;
@@ -57,9 +78,7 @@ pub(crate) async fn kept<B: MessageBody + 'static>(
             insert(&mut response, ETAG, &tag);
         }
         return Ok(response);
-    }
-    let if_match = request.headers().get(IF_MATCH).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let terms = Arc::new(Terms::new(Query::of(request.request()).flag(DRY_RUN), if_match.as_deref()));
+    };
     let mut response = terms.keep(next.call(request)).await?;
     if terms.dry {
         // Nobody is logged in by what is not done.

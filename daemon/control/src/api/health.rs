@@ -4,11 +4,9 @@ use super::Outcome;
 use crate::envelope::{Reply, detail};
 use crate::session::caller;
 use crate::state::Fields as _;
-use crate::subjects::engine;
+use crate::subjects::{engine, times};
 use crate::{Inner, resource, versioned};
 use actix_web::HttpRequest;
-use actix_web::cookie::time::OffsetDateTime;
-use actix_web::cookie::time::format_description::well_known::Rfc3339;
 use actix_web::web::{Bytes, ServiceConfig};
 use gatehouse_common::problem::{Code, Problem};
 use gatehouse_common::units;
@@ -188,7 +186,7 @@ async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outco
         (false, _) => ("unhealthy", 503),
     };
     let components = Components { database, docker };
-    let (timestamp, workspaces) = (timestamp(control.clock.unix_ms()), workspaces(control));
+    let (timestamp, workspaces) = (times::text(control.clock.unix_ms()), workspaces(control));
     let data = Part {
         status,
         timestamp: timestamp.clone(),
@@ -199,11 +197,4 @@ async fn health(control: &Inner, _request: &HttpRequest, _body: &Bytes) -> Outco
     let text =
         serde_json::to_string(&health).map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
     Ok(Reply::Bare(code, text))
-}
-
-/// RFC 3339 with the offset written out.
-fn timestamp(unix_ms: i64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(unix_ms) * 1_000_000);
-    let text = at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default();
-    text.replace('Z', "+00:00")
 }

@@ -283,7 +283,7 @@ async fn download(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
         Ok((format, text, name)) => {
             let kind = if format == "csv" { "text/csv; charset=utf-8" } else { "application/json" };
             let mut response = HttpResponse::Ok().content_type(kind).body(text);
-            decorate(&mut response, &request);
+            decorate(&mut response);
             if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
                 response.headers_mut().insert(CONTENT_DISPOSITION, value);
             }

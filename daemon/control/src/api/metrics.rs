@@ -32,6 +32,6 @@ async fn metrics(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
         Ok(text) => HttpResponse::Ok().content_type(format.content_type()).body(text),
         Err(_) => HttpResponse::ServiceUnavailable().finish(),
     };
-    decorate(&mut response, &request);
+    decorate(&mut response);
     response
 }

@@ -67,7 +67,7 @@ async fn report(control: Data<Inner>, request: HttpRequest) -> HttpResponse {
                 .content_type("text/csv; charset=utf-8")
                 .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")))
                 .body(text);
-            decorate(&mut response, &request);
+            decorate(&mut response);
             response
         }
         Err(problem) => answer(&control, &request, Err(problem)),

@@ -34,26 +34,29 @@ pub(crate) type Outcome = super::Outcome;
 #[macro_export]
 macro_rules! versioned {
     ($config:expr, $path:literal, $($method:ident => $handler:path),+ $(,)?) => {
-        $(
-            #[cfg(test)]
-            $crate::api::mounted::note(stringify!($method), $path);
-        )+
-        $config.service(
-            actix_web::web::resource($path)
-                $(.route(actix_web::web::$method().to(
-                    |control: actix_web::web::Data<$crate::Inner>,
-                     request: actix_web::HttpRequest,
-                     body: Result<actix_web::web::Bytes, actix_web::Error>| async move {
-                        let outcome = match body {
-                            Ok(body) => $handler(&control, &request, &body).await,
-                            Err(error) => Err($crate::api::unreadable(&error)),
-                        };
-                        $crate::api::v1::answers::answer($crate::envelope::settled(&control, &request, outcome))
-                    },
-                )))+
-                .default_service(actix_web::web::to(|| async {
-                    $crate::api::v1::answers::wrong_method(&[$(stringify!($method)),+])
-                })),
+        $crate::whole_versioned!($config, $path, $($method =>
+            |control: actix_web::web::Data<$crate::Inner>,
+             request: actix_web::HttpRequest,
+             body: Result<actix_web::web::Bytes, actix_web::Error>| async move {
+                let outcome = match body {
+                    Ok(body) => $handler(&control, &request, &body).await,
+                    Err(error) => Err($crate::api::unreadable(&error)),
+                };
+                $crate::api::v1::answers::answer($crate::envelope::settled(&control, &request, outcome))
+            }
+        ),+)
+    };
+}
+
+/// As [`versioned`], to handlers that take what actix extracts and make the whole answer. A trailing slash is for `gate.rs`.
+#[macro_export]
+macro_rules! whole_versioned {
+    ($config:expr, $path:literal, $($method:ident => $handler:expr),+ $(,)?) => {
+        $crate::mounts!(
+            $config,
+            [$path],
+            || async { $crate::api::v1::answers::wrong_method(&[$(stringify!($method)),+]) },
+            $($method => $handler),+
         )
     };
 }

@@ -45,7 +45,8 @@ async fn why(control: &Inner, request: &HttpRequest, _body: &Bytes) -> Outcome {
     };
     let mut told = match (query.text("permission"), query.text("api")) {
         (Some(permission), None) if PERMISSIONS.contains(&permission) => {
-            let wish = Wish { state, user, permission, scopes: scopes.as_ref(), writes: !query.flag("read") };
+            let wish =
+                Wish { state, user, permission, scopes: scopes.as_ref(), writes: !query.yes_or_no("read")? };
             authority::explain(&wish)
         }
         (Some(_), None) => return Err(refused("permission", &format!("one of {}", PERMISSIONS.join(", ")))),

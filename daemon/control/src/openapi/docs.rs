@@ -1,10 +1,13 @@
 //! THE LIST of documented operations, by section: a line for each that `resource!` mounts.
 
+mod auth;
+mod discovery;
 mod gateway;
 mod identity;
 mod limits;
 mod service;
 mod traffic;
+mod versioned;
 
 use super::operation::{Parameter, Section, Taken};
 
@@ -15,9 +18,14 @@ pub(crate) const SECTIONS: &[Section] = &[
     identity::ROLES,
     identity::GROUPS,
     identity::SUBSCRIPTIONS,
-    identity::KEYS,
+    auth::TOKENS,
+    auth::FACTOR,
+    auth::LINKS,
+    auth::PROVIDER,
     gateway::APIS,
     gateway::ENDPOINTS,
+    discovery::DISCOVERY,
+    discovery::PROTOS,
     gateway::ROUTINGS,
     gateway::CREDITS,
     gateway::VAULT,
@@ -30,11 +38,21 @@ pub(crate) const SECTIONS: &[Section] = &[
     traffic::METRICS,
     service::HEALTH,
     service::VERSIONED_HEALTH,
+    versioned::HEALTH,
     service::SECURITY,
     service::CONFIGURATION,
+    discovery::REVISIONS,
+    discovery::DEMO,
     service::TOOLS,
     service::CONTRACT,
     service::PLATFORM_CONTRACT,
+    versioned::USERS,
+    versioned::KEYS,
+    versioned::AUTH,
+    versioned::LOGIN_FORM,
+    versioned::LOGOUT,
+    versioned::INTERNAL,
+    versioned::ADMINISTRATION,
 ];
 
 const PAGE: Parameter = ("page", Taken::Between(1, i64::MAX), "Page, from 1");

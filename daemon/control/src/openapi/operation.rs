@@ -30,7 +30,21 @@ pub(crate) enum Body {
     Maybe(Fields),
     /// JSON of another shape.
     Other(&'static Shape),
+    /// An object whose members are of the very types told here, or no body at all.
+    Exact(&'static [Member]),
+    MaybeExact(&'static [Member]),
+    /// As `Exact`, as JSON or as an HTML form sends it.
+    Form(&'static [Member]),
+    /// An HTML form alone.
+    OnlyForm(&'static [Member]),
+    /// A file in this field of `multipart/form-data`.
+    Upload(&'static str),
+    /// Text of one of these media types.
+    Raw(&'static [&'static str]),
 }
+
+/// A member of a body: name, shape, whether it must be there.
+pub(crate) type Member = (&'static str, Shape, bool);
 
 /// A resource as it is answered.
 pub(crate) struct Record {
@@ -51,7 +65,13 @@ pub(crate) enum Shape {
     Word(&'static [&'static str]),
     Number,
     Integer,
+    /// A whole number from here to there.
+    Between(i64, i64),
+    /// Text of so many characters.
+    Bounded(usize, usize),
     Flag,
+    /// One of these shapes.
+    Either(&'static [Shape]),
     /// Or null.
     Maybe(&'static Shape),
     List(&'static Shape),
@@ -72,6 +92,8 @@ pub(crate) enum Content {
     Json(Shape),
     /// One of these media types.
     File(&'static [(&'static str, Shape)]),
+    /// No bytes, and this field in the head, if one is named.
+    Empty(Option<&'static str>),
 }
 
 /// What a parameter of the query may be.
@@ -174,6 +196,11 @@ impl Operation {
         Self { asked, ..self }
     }
 
+    /// A body whose members are of the very types told here.
+    pub(crate) const fn exactly(self, members: &'static [Member]) -> Self {
+        Self { body: Body::Exact(members), ..self }
+    }
+
     pub(crate) const fn takes(self, body: Body) -> Self {
         Self { body, ..self }
     }
@@ -208,6 +235,11 @@ pub(crate) struct Section {
 }
 
 impl Section {
+    /// Whether it is Octoprox's surface, which has errors and a session of its own.
+    pub(crate) fn versioned(&self) -> bool {
+        ["/api/v1", "/health", "/login", "/logout", "/internal"].contains(&self.prefix)
+    }
+
     /// An operation's whole path, without the patterns of its variables: `{uri:.*}` is `{uri}`.
     pub(crate) fn path(&self, operation: &Operation) -> String {
         let mut path = self.prefix.to_owned();

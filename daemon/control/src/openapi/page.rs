@@ -1,7 +1,7 @@
 //! The document as a page for people: no script, nothing from another host, its one style named by hash.
 
 use super::docs::SECTIONS;
-use super::operation::{Access, Body, Content, Fields, Operation, Section, Shape, Taken, variables};
+use super::operation::{Access, Body, Content, Fields, Member, Operation, Section, Shape, Taken, variables};
 use super::{access, schemas};
 use crate::schema::Absent;
 use base64::Engine as _;
@@ -56,6 +56,7 @@ fn taken(taken: Taken) -> String {
     match taken {
         Taken::Text => "text".to_owned(),
         Taken::Word(words) => words.join(", "),
+        Taken::Between(i64::MIN, _) => "a whole number".to_owned(),
         Taken::Between(least, i64::MAX) => format!("a whole number from {least}"),
         Taken::Between(least, most) => format!("a whole number from {least} to {most}"),
         Taken::Real => "a number from 0".to_owned(),
@@ -79,12 +80,28 @@ fn fields(body: Body) -> Option<(Fields, bool)> {
     match body {
         Body::Create(fields) => Some((fields, true)),
         Body::Update(fields) | Body::Maybe(fields) => Some((fields, false)),
-        Body::None | Body::Other(_) => None,
+        _ => None,
+    }
+}
+
+/// A body's members, where it has no table.
+fn members(body: Body) -> &'static [Member] {
+    match body {
+        Body::Exact(members) | Body::MaybeExact(members) | Body::Form(members) | Body::OnlyForm(members) => {
+            members
+        }
+        _ => &[],
     }
 }
 
 fn body(body: Body) -> String {
-    let Some((fields, whole)) = fields(body) else { return String::new() };
+    let Some((fields, whole)) = fields(body) else {
+        let row = |(name, shape, needed): &Member| {
+            let needed = if *needed { "required" } else { "" };
+            [format!("<code>{name}</code>"), escaped(&said(*shape)), needed.to_owned()]
+        };
+        return table(["Field", "Expected", ""], &members(body).iter().map(row).collect::<Vec<_>>());
+    };
     let rows: Vec<_> = fields
         .list()
         .into_iter()
@@ -100,12 +117,33 @@ fn body(body: Body) -> String {
     table(["Field", "Expected", "If absent"], &rows)
 }
 
+/// A member's shape in words.
+fn said(shape: Shape) -> String {
+    match shape {
+        Shape::Text => "text".to_owned(),
+        Shape::Bounded(least, usize::MAX) => format!("text of at least {least} characters"),
+        Shape::Bounded(least, most) => format!("text of {least} to {most} characters"),
+        Shape::Word(words) => words.join(", "),
+        Shape::Number => "a number".to_owned(),
+        Shape::Integer => "a whole number".to_owned(),
+        Shape::Between(least, most) => taken(Taken::Between(least, most)),
+        Shape::Flag => "true or false".to_owned(),
+        Shape::Either(shapes) => shapes.iter().map(|shape| said(*shape)).collect::<Vec<_>>().join(", or "),
+        Shape::Maybe(shape) => format!("{}, or null", said(*shape)),
+        Shape::List(shape) => format!("a list; each {}", said(*shape)),
+        Shape::Any => "anything".to_owned(),
+        _ => "an object".to_owned(),
+    }
+}
+
 /// A value of a shape, for people to look at.
 fn sample(shape: Shape, depth: usize) -> Value {
     match shape {
         _ if depth > 4 => json!("…"),
         Shape::Any => json!("…"),
-        Shape::Text => json!("text"),
+        Shape::Text | Shape::Bounded(..) => json!("text"),
+        Shape::Between(least, _) => json!(least.max(1)),
+        Shape::Either(shapes) => shapes.first().map_or(Value::Null, |shape| sample(*shape, depth)),
         Shape::Word(words) => json!(words.join(" | ")),
         Shape::Number => json!(0.5),
         Shape::Integer => json!(1),
@@ -142,6 +180,7 @@ fn answers(operation: &Operation) -> String {
     for (status, content) in operation.answers {
         let told = match content {
             Content::Json(shape) => serde_json::to_string_pretty(&sample(*shape, 0)).unwrap_or_default(),
+            Content::Empty(field) => field.map_or("no body".to_owned(), |field| format!("no body; {field}")),
             Content::File(kinds) => kinds.iter().map(|(kind, _)| *kind).collect::<Vec<_>>().join("\n"),
         };
         // Into memory, here and below: this cannot fail.
@@ -155,6 +194,29 @@ fn curl(operation: &Operation, path: &str) -> String {
     let mut line = format!("curl -X {} \"$GATEHOUSE{path}\"", operation.method.to_uppercase());
     if operation.access != Access::Everybody {
         line.push_str(" \\\n  -H \"Authorization: Bearer $TOKEN\"");
+    }
+    let form = matches!(operation.body, Body::OnlyForm(_));
+    let given: Map<String, Value> = members(operation.body)
+        .iter()
+        .filter(|(.., needed)| *needed)
+        .map(|(name, ..)| ((*name).to_owned(), json!("…")))
+        .collect();
+    if form {
+        let pairs: Vec<_> = given.keys().map(|name| format!("-d {name}=…")).collect();
+        write!(line, " \\\n  {}", pairs.join(" ")).ok();
+    } else if !given.is_empty() {
+        write!(line, " \\\n  -H \"Content-Type: application/json\" -d '{}'", Value::Object(given)).ok();
+    }
+    if let Body::Upload(field) = operation.body {
+        write!(line, " \\\n  -F {field}=@service.proto").ok();
+    }
+    if let Body::Raw(kinds) = operation.body {
+        write!(
+            line,
+            " \\\n  -H \"Content-Type: {}\" --data-binary @FILE",
+            kinds.first().copied().unwrap_or_default()
+        )
+        .ok();
     }
     if let Some((fields, whole)) = fields(operation.body) {
         let fields = fields.list().into_iter().filter(|field| whole && matches!(field.2, Absent::Required));

@@ -1,11 +1,11 @@
 //! JSON Schemas of bodies, parameters and answers. A body's schema takes exactly what `schema.rs` takes: a number may come as
 //! text, a flag as 0 or `"yes"` (spec/doorman.md 1.2). Those of answers are strict.
 
-use super::operation::{Body, Fields, Record, Shape, Taken};
+use super::operation::{Body, Fields, Member, Record, Shape, Taken};
 use crate::schema::{Absent, Field, Kind};
 use serde_json::{Value, json};
 use utoipa::openapi::schema::{
-    AdditionalProperties, Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type,
+    AdditionalProperties, AnyOfBuilder, Array, ArrayBuilder, Object, ObjectBuilder, SchemaType, Type,
 };
 use utoipa::openapi::{Ref, RefOr, Schema};
 
@@ -133,7 +133,24 @@ pub(crate) fn body(body: Body) -> Option<Part> {
         Body::Create(fields) => Some(table(fields, true)),
         Body::Update(fields) | Body::Maybe(fields) => Some(table(fields, false)),
         Body::Other(shape) => Some(answer(*shape)),
+        Body::Exact(members) | Body::MaybeExact(members) | Body::Form(members) | Body::OnlyForm(members) => {
+            Some(RefOr::T(exact(members).build().into()))
+        }
+        Body::Upload(field) => {
+            let file = ObjectBuilder::new().content_media_type("application/octet-stream");
+            let builder = object(&[Type::Object], false).property(field, file).required(field);
+            Some(RefOr::T(builder.build().into()))
+        }
+        Body::Raw(_) => Some(answer(Shape::Text)),
     }
+}
+
+fn exact(members: &[Member]) -> ObjectBuilder {
+    let with = |builder: ObjectBuilder, (name, shape, needed): &Member| {
+        let builder = builder.property(*name, answer(*shape));
+        if *needed { builder.required(*name) } else { builder }
+    };
+    members.iter().fold(object(&[Type::Object], false), with)
 }
 
 /// A parameter's schema; one that is empty counts as not given.
@@ -143,7 +160,8 @@ pub(crate) fn parameter(taken: Taken) -> Schema {
         Taken::Text => text(),
         Taken::Word(words) => text().enum_values(Some(words.iter().copied().chain([""]))),
         Taken::Between(least, most) => {
-            let builder = object(&[Type::Integer], false).minimum(whole(least));
+            let builder = object(&[Type::Integer], false);
+            let builder = if least == i64::MIN { builder } else { builder.minimum(whole(least)) };
             if most == i64::MAX { builder } else { builder.maximum(whole(most)) }
         }
         Taken::Real => object(&[Type::Number], false).minimum(Some(0.0)),
@@ -204,7 +222,7 @@ fn maybe(shape: Shape) -> Part {
         Shape::Integer => null(Type::Integer),
         Shape::Flag => null(Type::Boolean),
         other => {
-            let either = utoipa::openapi::schema::AnyOfBuilder::new().item(answer(other));
+            let either = AnyOfBuilder::new().item(answer(other));
             RefOr::T(Schema::AnyOf(either.item(Object::with_type(Type::Null)).build()))
         }
     }
@@ -221,6 +239,18 @@ pub(crate) fn answer(shape: Shape) -> Part {
         Shape::Flag => one(Type::Boolean),
         Shape::Word(words) => {
             RefOr::T(object(&[Type::String], false).enum_values(Some(words.iter().copied())).build().into())
+        }
+        Shape::Between(least, most) => {
+            let builder = object(&[Type::Integer], false).minimum(whole(least));
+            RefOr::T(if most == i64::MAX { builder } else { builder.maximum(whole(most)) }.build().into())
+        }
+        Shape::Bounded(least, most) => {
+            let builder = object(&[Type::String], false).min_length(Some(least));
+            RefOr::T(builder.max_length(Some(most)).build().into())
+        }
+        Shape::Either(shapes) => {
+            let either = shapes.iter().fold(AnyOfBuilder::new(), |either, shape| either.item(answer(*shape)));
+            RefOr::T(Schema::AnyOf(either.build()))
         }
         Shape::Maybe(shape) => maybe(*shape),
         Shape::List(shape) => RefOr::T(Array::new(answer(*shape)).into()),
@@ -249,6 +279,7 @@ pub(crate) fn records(shape: Shape, found: &mut Vec<&'static Record>) {
             records(*shape, found);
         }
         Shape::Object(members) => members.iter().for_each(|(_, shape)| records(*shape, found)),
+        Shape::Either(shapes) => shapes.iter().for_each(|shape| records(*shape, found)),
         _ => {}
     }
 }

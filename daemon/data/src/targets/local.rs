@@ -201,8 +201,8 @@ fn request(call: &Call<'_, Placed>, port: u16, payload: BoxedPayloadStream) -> R
 fn answer(response: HttpResponse, lane: &Lane, busy: Busy) -> Answer {
     let mut answer = Answer::new(response.status().as_u16(), lane);
     for (name, value) in response.headers() {
-        // Framing is made by who writes the answer.
-        if !crate::http1::fields::Name::of(name.as_str().as_bytes()).hop_by_hop() {
+        // Framing is made by who writes the answer, and the request's id is the record's.
+        if !crate::http1::fields::Name::of(name.as_str().as_bytes()).never_down() {
             answer.field(name.as_str().as_bytes(), value.as_bytes());
         }
     }

@@ -5,7 +5,7 @@ use crate::Inner;
 use crate::api::query::Query;
 use crate::envelope::{Reply, detail};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use gatehouse_common::problem::Problem;
@@ -155,32 +155,20 @@ pub(crate) async fn unknown(control: Data<Inner>) -> HttpResponse {
 
 /// A known path with another method.
 pub(crate) fn wrong_method(allowed: &[&str]) -> HttpResponse {
-    let mut response = answer(Err(detail(405, "Method Not Allowed")));
-    let mut names = allowed.join(", ").to_uppercase();
-    if allowed.contains(&"get") {
-        names.push_str(", HEAD");
-    }
-    if let Ok(names) = HeaderValue::from_str(&names) {
-        response.headers_mut().insert(ALLOW, names);
-    }
+    let mut response = answer(Err(crate::api::not_allowed()));
+    crate::api::allow(&mut response, allowed);
     response
 }
 
 /// The headers that every answer carries.
 pub(crate) fn secure(control: &Inner, headers: &mut actix_web::http::header::HeaderMap) {
-    for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("x-frame-options", "DENY"),
+    let policy = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    let own = [
         ("x-xss-protection", "1; mode=block"),
-        (
-            "content-security-policy",
-            "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-        ),
+        ("content-security-policy", policy),
         ("referrer-policy", "strict-origin-when-cross-origin"),
-        ("cache-control", "no-store"),
-    ] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
+    ];
+    crate::envelope::secure(headers, &own);
     let hsts = control.config().versioned.hsts.clone();
     if let Some(value) = hsts.and_then(|value| HeaderValue::from_str(&value).ok()) {
         headers.insert(HeaderName::from_static("strict-transport-security"), value);

@@ -3,13 +3,14 @@
 
 use super::{answers, credential};
 use crate::Inner;
-use crate::api::gate::kept;
+use crate::api::gate::{kept, terms};
+use crate::envelope::{closing, limits};
 use crate::session::source;
 use crate::subjects::windows::Place;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
-use actix_web::http::{ConnectionType, Method, StatusCode};
+use actix_web::http::header::{HeaderValue, LOCATION};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse};
@@ -50,6 +51,7 @@ pub(crate) async fn gate<B: MessageBody + 'static>(
         request.head_mut().method = Method::GET;
     }
     let asked = count(&control, request.request());
+    let terms = terms(request.request());
     let early = match &asked {
         Some((_, place)) if place.wait_secs.is_some() => {
             let secs = place.wait_secs.unwrap_or(1);
@@ -57,18 +59,18 @@ pub(crate) async fn gate<B: MessageBody + 'static>(
         }
         _ => without_slash(&request),
     };
-    let mut response = match early {
-        Some(response) => request.into_response(response).map_into_right_body(),
-        None => kept(&control, request, next).await?.map_into_left_body(),
+    let mut response = match (early, terms) {
+        (Some(response), _) => request.into_response(response).map_into_right_body(),
+        (None, Ok(terms)) => kept(&control, request, terms, next).await?.map_into_left_body(),
+        (None, Err(problem)) => request.into_response(answers::answer(Err(problem))).map_into_right_body(),
     };
     let headers = response.headers_mut();
     answers::secure(&control, headers);
     if let Some((limit, place)) = asked {
-        told(headers, limit, &place);
+        let reset = HeaderValue::from(place.reset_secs);
+        limits(headers, [HeaderValue::from(limit), HeaderValue::from(place.remaining), reset]);
     }
-    if control.draining() {
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-    }
+    closing(&control, response.response_mut().head_mut());
     Ok(response)
 }
 
@@ -112,16 +114,6 @@ fn without_slash(request: &ServiceRequest) -> Option<HttpResponse> {
     let mut response = HttpResponse::new(StatusCode::TEMPORARY_REDIRECT);
     response.headers_mut().insert(LOCATION, HeaderValue::from_str(&target).ok()?);
     Some(response)
-}
-
-fn told(headers: &mut HeaderMap, limit: u64, place: &Place) {
-    for (name, value) in [
-        ("x-ratelimit-limit", HeaderValue::from(limit)),
-        ("x-ratelimit-remaining", HeaderValue::from(place.remaining)),
-        ("x-ratelimit-reset", HeaderValue::from(place.reset_secs)),
-    ] {
-        headers.insert(HeaderName::from_static(name), value);
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::answers::{self, invalid};
 use super::{auth, credential};
-use crate::Inner;
 use crate::change::Draft;
 use crate::config::ControlConfig;
 use crate::index::{self, By};
@@ -10,6 +9,7 @@ use crate::session::source;
 use crate::state::{Fields as _, Row, State};
 use crate::subjects::browser::{self, CSRF, SESSION};
 use crate::subjects::logins;
+use crate::{Inner, whole_versioned};
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, LOCATION, RETRY_AFTER};
@@ -22,15 +22,12 @@ use std::collections::HashMap;
 
 /// Below `/login`.
 pub(crate) fn login(config: &mut ServiceConfig) {
-    let wrong = web::to(|| async { answers::wrong_method(&["get", "post"]) });
-    let resource = web::resource("").route(web::get().to(form)).route(web::post().to(submitted));
-    config.service(resource.default_service(wrong));
+    whole_versioned!(config, "", get => form, post => submitted);
 }
 
 /// Below `/logout`.
 pub(crate) fn logout(config: &mut ServiceConfig) {
-    let wrong = web::to(|| async { answers::wrong_method(&["post"]) });
-    config.service(web::resource("").route(web::post().to(left)).default_service(wrong));
+    whole_versioned!(config, "", post => left);
 }
 
 /// What a link must begin with to stay where the request came in.

@@ -1,4 +1,4 @@
-//! Who may come in: logins, users, roles, groups, subscriptions, keys.
+//! Who may come in: logins, users, roles, groups, subscriptions.
 
 use super::{PAGE, PAGE_SIZE, PAGING};
 use crate::api::{groups, roles, subscriptions, users};
@@ -21,6 +21,8 @@ const SESSION: Shape = Object(&[
     ("expires_unix_ms", Integer),
     ("current", Flag),
 ]);
+
+const STEP: Shape = Object(&[("check", Text), ("holds", Flag), ("because", Text)]);
 
 pub(crate) const AUTHORIZATION: Section = Section {
     tag: "Authorization",
@@ -45,6 +47,19 @@ pub(crate) const AUTHORIZATION: Section = Section {
         .gives(&[(201, Content::Json(Message))]),
         post("/authorization/invalidate", "Ends the session").disruptive("ends the session it is called in"),
         get("/authorization/status", "Whether the token is valid"),
+        get("/authorization/why", "Why somebody may do something or call an API, or may not")
+            .own_or("manage_auth")
+            .query(&[
+                ("user", Taken::Text, "Who; the caller if not given"),
+                ("permission", Taken::Text, "May they do this"),
+                ("read", Taken::Flag, "By reading alone"),
+                ("api", Taken::Text, "Or: may they call this API, `NAME/VERSION`"),
+                ("token", Taken::Text, "With this token of theirs, by its id"),
+            ])
+            .gives(&[(
+                200,
+                Content::Json(Object(&[("user", Text), ("allowed", Flag), ("chain", List(&STEP))])),
+            )]),
         get("/authorization/sessions", "The sessions of a user that are alive")
             .own_or("manage_auth")
             .query(&[("username", Taken::Text, "Whose; the caller's if not given"), PAGE, PAGE_SIZE])
@@ -167,33 +182,5 @@ pub(crate) const SUBSCRIPTIONS: Section = Section {
         get("/subscription/available-apis/{username}", "The APIs that a user may subscribe to")
             .own_or("manage_subscriptions")
             .gives(&[(200, Content::Json(Object(&[("apis", List(&AVAILABLE))])))]),
-    ],
-};
-
-const KEY: Shape = Object(&[
-    ("id", Text),
-    ("user_id", Text),
-    ("prefix", Maybe(&Text)),
-    ("name", Maybe(&Text)),
-    ("created_unix_ms", Maybe(&Integer)),
-    ("expires_unix_ms", Maybe(&Integer)),
-    ("revoked_unix_ms", Maybe(&Integer)),
-]);
-const MADE: Shape = Object(&[("id", Text), ("user_id", Text), ("token", Text), ("warning", Text)]);
-const NEW_KEY: &[Field] =
-    &[("name", Kind::Text(1, 100), Absent::Text("default")), ("user_id", Kind::Text(0, 4_096), Absent::Null)];
-
-pub(crate) const KEYS: Section = Section {
-    tag: "API keys",
-    about: "Keys of the gateway's consumers",
-    prefix: "/api/v1",
-    operations: &[
-        get("/api-keys", "The caller's keys; all of them for who manages users")
-            .gives(&[(200, Content::Json(Object(&[("data", Object(&[("api_keys", List(&KEY))]))])))]),
-        post("/api-keys", "Makes a key, which is shown this once")
-            .creates(NEW_KEY)
-            .gives(&[(201, Content::Json(Object(&[("data", MADE)])))]),
-        delete("/api-keys/{id}", "Revokes a key")
-            .gives(&[(200, Content::Json(Object(&[("data", Message)])))]),
     ],
 };
