@@ -74,6 +74,8 @@ const TOKEN_FIELD: Member = ("token", CODE, true);
 const PASSWORD: Body =
     Body::Form(&[TOKEN_FIELD, ("password", CODE, true), ("confirm_password", Text, false)]);
 
+const LOG_IN: Body = Body::Form(&[TOKEN_FIELD, ("totp_code", Text, false), ("recovery_code", Text, false)]);
+
 pub(crate) const LINKS: Section = Section {
     tag: "Links of one use",
     about: "What a link leads to. The page uses nothing up; its button does",
@@ -85,7 +87,10 @@ pub(crate) const LINKS: Section = Section {
         post("/password/setup", "As `/auth/password/setup/confirm`").open().takes(PASSWORD).gives(DONE),
         post("/password/setup/confirm", "Sets the first password").open().takes(PASSWORD).gives(DONE),
         get("/email/verify", "The button that logs in").open().query(LINK).gives(PAGE),
-        post("/email/verify", "Logs in").open().takes(Body::Form(&[TOKEN_FIELD])).gives(LET_IN),
+        post("/email/verify", "Logs in; with a code, if there is a second factor")
+            .open()
+            .takes(LOG_IN)
+            .gives(LET_IN),
     ],
 };
 

@@ -13,6 +13,14 @@ const LOGIN: &[Field] = &[
     ("password", Kind::Text(1, 4_096), Absent::Required),
 ];
 
+/// With the code of a second factor, if there is one.
+const ENTRY: &[Field] = &[
+    LOGIN[0],
+    LOGIN[1],
+    ("totp_code", Kind::Text(0, 4_096), Absent::Null),
+    ("recovery_code", Kind::Text(0, 4_096), Absent::Null),
+];
+
 const SESSION: Shape = Object(&[
     ("id", Text),
     ("username", Text),
@@ -31,7 +39,7 @@ pub(crate) const AUTHORIZATION: Section = Section {
     operations: &[
         post("/authorization", "Logs in by user name or e-mail address; sets the session's cookies")
             .open()
-            .creates(LOGIN)
+            .creates(ENTRY)
             .gives(&[(200, Content::Json(Object(&[("access_token", Text)])))]),
         post(
             "/authorization/refresh",

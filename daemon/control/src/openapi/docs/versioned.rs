@@ -323,3 +323,38 @@ pub(crate) const HEALTH: Section = Section {
         .open()
         .gives(&[(200, Content::Json(Object(&[("status", Text)])))])],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openapi::schemas;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn bodies_have_the_very_types_that_the_handlers_take() {
+        let user = |more: Value| {
+            let mut body = json!({"username": "ana", "password": "x"});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body
+        };
+        for (body, value, valid) in [
+            (Body::Exact(NEW_USER), user(json!({})), true),
+            (Body::Exact(NEW_USER), user(json!({"role": null, "is_active": true, "else": 5})), true),
+            (Body::Exact(NEW_USER), user(json!({"last_synced_at": 1_769_862_600})), true),
+            (Body::Exact(NEW_USER), user(json!({"role": "root"})), false),
+            (Body::Exact(NEW_USER), user(json!({"is_active": "yes"})), false),
+            (Body::Exact(NEW_USER), user(json!({"username": 5})), false),
+            (Body::Exact(NEW_USER), user(json!({"username": "x".repeat(NAME_CHARS + 1)})), false),
+            (Body::Exact(NEW_USER), json!({"username": "ana"}), false),
+            (Body::MaybeExact(NEW_KEY), json!({"name": 5, "expires_at": "2030-01-01"}), true),
+            (Body::MaybeExact(NEW_KEY), json!({"name": ""}), false),
+            (Body::MaybeExact(NEW_KEY), json!({"user_id": "1"}), false),
+            (Body::MaybeExact(NEW_KEY), json!([]), false),
+            (TOKEN, json!({"token": null}), true),
+            (TOKEN, json!({"token": 5}), false),
+        ] {
+            let schema = serde_json::to_value(schemas::body(body).unwrap()).unwrap();
+            assert_eq!(jsonschema::is_valid(&schema, &value), valid, "{value}");
+        }
+    }
+}
