@@ -8,15 +8,14 @@ use crate::openapi::operation::{
 };
 use crate::schema::{Absent, Field, Kind};
 
-const LOGIN: &[Field] = &[
-    ("email", Kind::Text(1, 4_096), Absent::Required),
-    ("password", Kind::Text(1, 4_096), Absent::Required),
-];
+const EMAIL: Field = ("email", Kind::Text(1, 4_096), Absent::Required);
+const PASSWORD: Field = ("password", Kind::Text(1, 4_096), Absent::Required);
+const LOGIN: &[Field] = &[EMAIL, PASSWORD];
 
 /// With the code of a second factor, if there is one.
 const ENTRY: &[Field] = &[
-    LOGIN[0],
-    LOGIN[1],
+    EMAIL,
+    PASSWORD,
     ("totp_code", Kind::Text(0, 4_096), Absent::Null),
     ("recovery_code", Kind::Text(0, 4_096), Absent::Null),
 ];
