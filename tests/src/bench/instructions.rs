@@ -27,19 +27,31 @@ struct Counted {
 impl Counted {
     fn tell(&self, order: &[&str]) -> anyhow::Result<()> {
         let mut command = Command::new("/usr/bin/callgrind_control");
-        let told = command.args(order).arg(self.pid.to_string()).stdout(Stdio::null()).status()?;
+        let told = command
+            .args(order)
+            .arg(self.pid.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
         anyhow::ensure!(told.success(), "callgrind_control {order:?}: {told}");
         Ok(())
     }
 
-    /// Instructions per request of one load.
-    fn load(&mut self, (url, token): (&str, &str), script: &Path) -> anyhow::Result<f64> {
+    /// Instructions per request of one load; `answered_here`: by an error, and all others by none.
+    fn load(
+        &mut self,
+        (url, token): (&str, &str),
+        answered_here: bool,
+        script: &Path,
+    ) -> anyhow::Result<f64> {
         // Connections, tokens, buffers: what is made once is not counted.
         load::drive((url, token), script, CONNECTIONS, 1)?;
         self.tell(&["--zero"])?;
         self.tell(&["--instr=on"])?;
         let seen = load::drive((url, token), script, CONNECTIONS, SECONDS)?;
         self.tell(&["--instr=off"])?;
+        let refused = seen.errors > 0.0;
+        anyhow::ensure!(refused == answered_here, "{url}: {} of {} calls failed", seen.errors, seen.requests);
         self.tell(&["--dump"])?;
         self.dumps += 1;
         let file = format!("{}.{}", self.file.display(), self.dumps);
@@ -71,11 +83,15 @@ fn parts(daemon: &Daemon, upstream: u16) -> anyhow::Result<Vec<Part>> {
         anyhow::ensure!((200..300).contains(&status), "{path}: {status} {answer}");
         anyhow::Ok(())
     };
-    for (name, limits) in [("bo", false), ("cy", true)] {
-        let user = json!({"username": name, "email": format!("{name}@x.org"), "password": PASSWORD, "role": "user",
-                          "groups": ["ALL"], "rate_limit_enabled": limits, "rate_limit_duration": 1_000_000,
-                          "throttle_enabled": limits, "throttle_duration": 1_000_000,
-                          "bandwidth_limit_enabled": limits, "bandwidth_limit_bytes": 1_u64 << 50});
+    for (name, limits) in [("bob", false), ("cyd", true)] {
+        let mut user = json!({"username": name, "email": format!("{name}@x.org"), "password": PASSWORD, "role": "user",
+                              "groups": ["ALL"]});
+        let bounds = json!({"rate_limit_enabled": true, "rate_limit_duration": 1_000_000, "throttle_enabled": true,
+                            "throttle_duration": 1_000_000, "throttle_queue_limit": 1_000_000_000_u64,
+                            "bandwidth_limit_enabled": true, "bandwidth_limit_bytes": 1_u64 << 50});
+        if let (true, Some(user), Value::Object(bounds)) = (limits, user.as_object_mut(), bounds) {
+            user.extend(bounds);
+        }
         call("/platform/user", user)?;
     }
     let group = json!({"api_credit_group": "gold", "api_key": "k", "api_key_header": "x-key",
@@ -103,7 +119,7 @@ fn parts(daemon: &Daemon, upstream: u16) -> anyhow::Result<Vec<Part>> {
         let subscription = json!({"username": "ana", "api_name": name, "api_version": "v1"});
         call("/platform/subscription/subscribe", subscription)?;
     }
-    for name in ["bo", "cy"] {
+    for name in ["bob", "cyd"] {
         let subscription = json!({"username": name, "api_name": "bench", "api_version": "v1"});
         call("/platform/subscription/subscribe", subscription)?;
     }
@@ -111,9 +127,9 @@ fn parts(daemon: &Daemon, upstream: u16) -> anyhow::Result<Vec<Part>> {
     Ok(vec![
         Part { name: "answered here: no such API", path: of("none"), user: "ana" },
         Part { name: "proxied for anybody, with record", path: of("open"), user: "ana" },
-        Part { name: "and token, subscription, group", path: of("bench"), user: "bo" },
+        Part { name: "and token, subscription, group", path: of("bench"), user: "bob" },
         Part { name: "and a rate limit: the chain of the bar", path: of("bench"), user: "ana" },
-        Part { name: "the chain, and throttle and bandwidth", path: of("bench"), user: "cy" },
+        Part { name: "the chain, and throttle and bandwidth", path: of("bench"), user: "cyd" },
         Part { name: "the chain, and credits", path: of("paid"), user: "ana" },
         Part { name: "the chain, and an address list", path: of("listed"), user: "ana" },
         Part { name: "the chain, and a changed field", path: of("changed"), user: "ana" },
@@ -141,7 +157,7 @@ pub(crate) fn measure(
     let file = folder.join("callgrind-nginx");
     let (server, pid, base) = proxies::counted_nginx(folder.join("nginx-counted"), &file, upstream.port())?;
     let mut counted = Counted { pid, file, dumps: 0 };
-    told(super::BASE, counted.load((&format!("{base}/{BODY}"), "none"), script)?)?;
+    told(super::BASE, counted.load((&format!("{base}/{BODY}"), "none"), false, script)?)?;
     drop(server);
     let file = folder.join("callgrind-gatehouse");
     let under = Under::Callgrind(&file);
@@ -150,9 +166,10 @@ pub(crate) fn measure(
         proxies::gatehouse((gatehoused, under), &folder.join("counted"), upstream.port(), &bodies)?;
     let parts = parts(&daemon, upstream.port())?;
     let mut counted = Counted { pid: daemon.pid(), file, dumps: 0 };
+    let here = format!("/api/rest/none/v1/{BODY}");
     for Part { name, path, user } in parts {
         let token = daemon.login(&format!("{user}@x.org"), PASSWORD)?;
-        told(name, counted.load((&format!("{}{path}", daemon.url), &token), script)?)?;
+        told(name, counted.load((&format!("{}{path}", daemon.url), &token), path == here, script)?)?;
     }
     Ok(json!(rows))
 }

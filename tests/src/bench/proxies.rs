@@ -102,7 +102,7 @@ impl Under<'_> {
         };
         let mut command = Command::new("/usr/bin/valgrind");
         command.args(["--tool=callgrind", "--instr-atstart=no"]);
-        command.arg(format!("--callgrind-out-file={}", file.display())).arg(program);
+        command.arg("--quiet").arg(format!("--callgrind-out-file={}", file.display())).arg(program);
         command
     }
 }
