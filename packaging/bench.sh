@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures target/release/gatehoused beside nginx and HAProxy; QUICK=1 takes about 90 s instead of 5 minutes.
+# Measures target/release/gatehoused beside nginx and HAProxy; QUICK=1 takes about six minutes instead of ten.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 missing=()
